@@ -1,0 +1,62 @@
+"""What an algorithm is made of. Optimizers and measurements work on objectives, so none of them knows an algorithm."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from numpy.random import PCG64
+from torch import Tensor
+
+from corruptbench.algos.networks import Params, mlp
+from corruptbench.types import Batch
+
+State = dict[str, Params]  # group name -> parameters, targets included
+Info = dict[str, Tensor]
+
+
+class Objective(NamedTuple):
+    """A named loss over one group of parameters.
+
+    ``loss(params, batch, targets) -> (loss, info)`` reduces its batch axis only and reads nothing else: whatever a step
+    holds fixed comes in through ``targets``.
+    """
+
+    name: str  # as ``--sam-on`` spells it
+    group: str  # key of the parameters in the state
+    loss: Callable[[Params, Batch, Any], tuple[Tensor, Info]]
+    cosine: bool = False  # its learning rate follows a cosine to 0 over the declared steps
+
+
+@dataclass(frozen=True)
+class Agent(ABC):
+    """An algorithm and its settings (section 3). Its state is explicit: nothing changes in the object itself."""
+
+    hidden: tuple[int, ...] = (256, 256)  # width of each hidden layer
+    learning_rate: float = 3e-4  # Adam, all networks
+    batch_size: int = 256
+
+    name: ClassVar[str]
+    sam_on: ClassVar[tuple[str, ...]] = ()  # objectives that ``--sam`` perturbs, all of them where none is named
+    acting: ClassVar[tuple[str, ...]] = ("actor",)  # groups that ``act`` reads
+
+    @abstractmethod
+    def init(self, observation_dim: int, action_dim: int, streams: Callable[[str], PCG64]) -> State:
+        """Fresh parameters; ``streams(name)`` is the random stream of one network."""
+
+    @property
+    @abstractmethod
+    def objectives(self) -> tuple[Objective, ...]:
+        """In the order in which a step updates them."""
+
+    def targets(self, state: State, batch: Batch) -> Any:
+        """Everything held fixed in a step, computed once, without gradient, from the state at the step's start."""
+        return None
+
+    def update_targets_(self, state: State) -> None:  # noqa: B027  an algorithm without target networks has nothing to do
+        """Moves the target networks in place, after the last objective."""
+
+    def act(self, state: State, observations: Tensor) -> Tensor:
+        """Deterministic actions ``(batch, da)`` in [-1, 1] for normalised observations ``(batch, do)``."""
+        return torch.tanh(mlp(state["actor"], observations))

@@ -1,0 +1,37 @@
+"""``corruptbench leaderboard``: tables from records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from corruptbench.cli.parser import Parser, Verb
+from corruptbench.errors import UsageError
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser("corruptbench leaderboard", "Tables from records.")
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Verb)
+    build = verbs.add_parser("build", help="records to <suite>.csv, <suite>-summary.csv and SHA256SUMS")
+    build.add_argument(
+        "--records", type=Path, action="append", help="folder of run folders (default: the shipped records)"
+    )
+    build.add_argument("--suite", action="append", help="suite whose table is built, may be repeated (default: all)")
+    build.add_argument("--out", type=Path, required=True, help="folder the tables are written to")
+    options = parser.parse_args(arguments)
+
+    from corruptbench.records import read_records
+    from corruptbench.report import LEADERBOARD, build_all
+    from corruptbench.store import probe_writable, write_file
+    from corruptbench.suites import suite_names
+
+    folders = options.records or [LEADERBOARD / "records"]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"--records {folder}: there is no such folder")
+    records = {record.run_id: record for folder in folders for record in read_records(folder)}
+    contents = build_all(list(records.values()), options.suite or suite_names())
+    probe_writable(options.out)
+    for name, content in contents.items():
+        write_file(options.out / name, content.encode())
+        if name.endswith(".csv"):
+            print(f"{options.out / name}: {content.count(chr(10)) - 1} rows")
+    return 0

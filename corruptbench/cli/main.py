@@ -1,0 +1,70 @@
+"""Picks the verb, imports only what it needs, and turns errors into one line and an exit code."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from corruptbench.errors import CorruptBenchError, nearest
+
+VERBS = {
+    "run": "corrupt a dataset, train on it, score the policy: one run",
+    "leaderboard": "build tables from records",
+    "data": "list datasets, collect one",
+    "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",
+    "bench": "this machine's speed beside a plain version",
+}
+
+EPILOG = "example: corruptbench run --algo riql --sam --corrupt obs-adv\n'corruptbench VERB --help' tells more"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 fine, 1 a run failed, 2 usage, 3 data, 4 integrity, 5 resources."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        "corruptbench",
+        description="Robustness of offline reinforcement learning to corrupted data.\n\nverbs:\n"
+        + "\n".join(f"  {verb:<12} {text}" for verb, text in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        usage="corruptbench [-h] [--version] VERB ...",
+    )
+    parser.add_argument("--version", action="version", version=f"corruptbench {version('corruptbench')}")
+    parser.add_argument("verb", metavar="VERB", help=argparse.SUPPRESS)
+    head, rest = parser.parse_args(arguments[:1]), arguments[1:]
+    if head.verb not in VERBS:
+        print(
+            f"corruptbench: unknown verb {head.verb!r}: known are {', '.join(VERBS)}{nearest(head.verb, VERBS)}",
+            file=sys.stderr,
+        )
+        return 2
+    debug = "--debug" in rest
+    rest = [argument for argument in rest if argument != "--debug"]
+    pin_threads(rest)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return importlib.import_module(f"corruptbench.cli.{head.verb}").main(rest) or 0
+    except CorruptBenchError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"corruptbench {head.verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def pin_threads(arguments: Sequence[str]) -> None:
+    """Fixes the number of threads before PyTorch is imported: it moves the last bits, and one is the fastest here."""
+    count = "1"
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if flag == "--threads":
+            count = value
+        elif flag.startswith("--threads="):
+            count = flag.partition("=")[2]
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = count

@@ -1,0 +1,37 @@
+"""argparse, except that a wrong option gets the nearest right name."""
+
+import argparse
+import re
+import sys
+from typing import NoReturn
+
+from corruptbench.errors import nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line and exit with 2; abbreviations are not guessed."""
+
+    def __init__(self, prog: str, description: str, **settings) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(
+            prog,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            **settings,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        found = re.match(r"unrecognized arguments: (\S+)", message)
+        if found:
+            flag = found[1].partition("=")[0]
+            options = [o for o in self._option_string_actions if o.startswith("--")]
+            message = f"unknown option {flag!r}{nearest(flag, options)}; see {self.prog} --help"
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+class Verb(Parser):
+    """The parser of a verb below another one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, "")

@@ -1,0 +1,174 @@
+"""``corruptbench run``: one run, and its row beside the shipped rows of the same cell."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from corruptbench.cli.parser import Parser
+from corruptbench.errors import UsageError, nearest
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Two passes: the first finds the algorithm and the plug-ins, whose options the second one knows."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--algo")
+    first.add_argument("--plugin", type=Path, action="append", default=[])
+    first.add_argument("--config", type=Path)
+    known, _ = first.parse_known_args(arguments)
+
+    from corruptbench.registry import load_plugin
+    from corruptbench.settings import read_yaml
+
+    for path in known.plugin:
+        load_plugin(path)
+    config = read_yaml(known.config) if known.config else {}
+    parser = build_parser(known.algo or config.get("algo"))
+    apply_config(parser, config, known.config)
+    options = parser.parse_args(arguments)
+    if options.algo is None or options.corrupt is None:
+        parser.error("--algo and --corrupt say what to run, as in --algo riql --sam --corrupt obs-adv")
+    return run(options)
+
+
+def build_parser(algo: str | None) -> Parser:
+    """The options of ``run``, with those of the algorithm where one is named."""
+    from corruptbench.run import QUICK_STEPS
+    from corruptbench.spec import DEFAULT_STEPS
+    from corruptbench.train import ENGINES
+
+    parser = Parser("corruptbench run", "Corrupts a dataset, trains on it, scores the policy, prints its row.")
+    what = parser.add_argument_group("what is run")
+    what.add_argument("--algo", help="algorithm: bc, iql, riql, a plug-in's name, or package.module:Class")
+    what.add_argument(
+        "--corrupt", help="threat model, as obs-adv or obs-adv:rate=0.1,scale=0.5; 'none' is the clean dataset"
+    )
+    what.add_argument("--dataset", default="hopper-replay", help="a shipped dataset, or file:PATH in D4RL's HDF5 keys")
+    what.add_argument("--optimizer", help="adam or sam (default: adam)")
+    what.add_argument("--sam", action="store_true", help="short for --optimizer sam")
+    what.add_argument("--sam-on", help="objectives SAM applies to, as V,Q (default: those the algorithm names)")
+    what.add_argument("--rho", type=float, help="radius of SAM (default: 0.05)")
+    what.add_argument("--preset", help="named settings, as riql-oracle")
+    what.add_argument("--unit", type=int, help="which pair of training and corruption seed (default: 0)")
+    what.add_argument("--seed", type=int, help="training seed of your own, with --corruption-seed; never listed")
+    what.add_argument("--corruption-seed", type=int, help="corruption seed of your own, with --seed")
+    what.add_argument("--steps", type=int, help=f"training steps (default: {DEFAULT_STEPS})")
+    what.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_STEPS} steps, for a look: no benchmark result, never listed"
+    )
+    what.add_argument("--env", help="evaluation environment of a dataset that names none")
+    what.add_argument("--ref-min", type=float, help="return of normalized score 0, with --ref-max")
+    what.add_argument("--ref-max", type=float, help="return of normalized score 100, with --ref-min")
+    how = parser.add_argument_group("how it is run")
+    how.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=argparse.SUPPRESS,
+        help="Python file with a corruption or an algorithm",
+    )
+    how.add_argument(
+        "--config", type=Path, default=argparse.SUPPRESS, help="YAML file with options; flags go before it"
+    )
+    how.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    how.add_argument("--force", action="store_true", help="do a finished run again")
+    how.add_argument("--threads", type=int, default=1, help="threads of the run; another number gives other last bits")
+    how.add_argument(
+        "--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler, else eager"
+    )
+    how.add_argument("--json", action="store_true", help="print the record instead of the table")
+    how.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if algo:
+        add_algorithm(parser, algo)
+    return parser
+
+
+def add_algorithm(parser: Parser, algo: str) -> None:
+    """``--riql.alpha 0.25`` for every field of the algorithm's dataclass."""
+    from corruptbench.registry import ALGORITHMS
+
+    group = parser.add_argument_group(f"{algo} (defaults in brackets)")
+    for field in dataclasses.fields(ALGORITHMS.get(algo)):
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        group.add_argument(
+            f"--{algo}.{field.name.replace('_', '-')}",
+            dest=f"algo.{field.name}",
+            metavar=field.name.upper(),
+            default=argparse.SUPPRESS,
+            help=f"[{default}]",
+        )
+
+
+def apply_config(parser: Parser, config: dict[str, Any], path: Path | None) -> None:
+    """Options from a YAML file become defaults, so that flags go before them."""
+    destinations = {o.removeprefix("--"): a for a in parser._actions for o in a.option_strings if o.startswith("--")}
+    for name, value in config.items():
+        if name not in destinations:
+            raise UsageError(f"--config {path}: unknown option {name!r}{nearest(str(name), destinations)}")
+        action = destinations[name]
+        if isinstance(action, argparse._StoreTrueAction):
+            if not isinstance(value, bool):
+                raise UsageError(f"--config {path}: {name} is {value!r}, allowed are true and false")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            try:
+                value = action.type(text) if callable(action.type) else text
+            except ValueError:
+                raise UsageError(f"--config {path}: {name} is {value!r}, which is no {action.type.__name__}") from None  # type: ignore[union-attr]
+        parser.set_defaults(**{action.dest: value})
+
+
+def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The RunRequest that the options stand for."""
+    from corruptbench.run import QUICK_STEPS, RunRequest
+    from corruptbench.spec import DEFAULT_STEPS
+
+    optimizer = options.optimizer or ("sam" if options.sam else "adam")
+    if options.sam and optimizer != "sam":
+        raise UsageError(f"--sam and --optimizer {optimizer} contradict each other")
+    if options.rho is not None and optimizer == "adam":
+        raise UsageError("--rho is the radius of SAM: add --sam")
+    if options.quick and options.steps is not None:
+        raise UsageError("--quick and --steps contradict each other")
+    if options.unit is not None and (options.seed is not None or options.corruption_seed is not None):
+        raise UsageError("--unit stands for both seeds: say --unit, or --seed and --corruption-seed")
+    if options.threads < 1:
+        raise UsageError(f"--threads is {options.threads}, allowed is 1 and above")
+    default = RunRequest(options.algo, options.corrupt)
+    own_seeds = options.seed is not None or options.corruption_seed is not None
+    return RunRequest(
+        algo=options.algo,
+        corrupt=options.corrupt,
+        dataset=options.dataset,
+        algo_options={k.removeprefix("algo."): v for k, v in vars(options).items() if k.startswith("algo.")},
+        optimizer=optimizer,
+        sam_on=tuple(options.sam_on.split(",")) if options.sam_on else None,
+        rho=default.rho if options.rho is None else options.rho,
+        preset=options.preset,
+        unit=None if own_seeds else (options.unit or 0),
+        train_seed=options.seed,
+        corruption_seed=options.corruption_seed,
+        steps=QUICK_STEPS if options.quick else DEFAULT_STEPS if options.steps is None else options.steps,
+        env=options.env,
+        ref_min=options.ref_min,
+        ref_max=options.ref_max,
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plans, announces, executes, prints; 1 where the run did not end well."""
+    from corruptbench.cli.table import beside_the_table
+    from corruptbench.run import execute, plan
+    from corruptbench.store import probe_writable
+
+    request = request_of(options)
+    probe_writable(options.out)
+    if options.quick:
+        print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
+    planned = plan(request)
+    print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
+    record = execute(planned, options.out, engine=options.engine, threads=options.threads, force=options.force)
+    print(record.text() if options.json else beside_the_table(record, options.out), end="")
+    return 0 if record.outcome == "ok" else 1

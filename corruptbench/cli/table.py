@@ -1,0 +1,56 @@
+"""One run's row beside the shipped rows of its cell, as the terminal shows it."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from corruptbench import stats
+from corruptbench.records import RunRecord
+from corruptbench.report import Row, order, run_row, shipped_runs, shown_name
+
+SAME = ("dataset", "environment", "corruption", "rate", "scale", "preset", "steps")
+"""What rows share that are shown together."""
+
+
+def beside_the_table(record: RunRecord, out: Path) -> str:
+    """The shipped rows of the same cell and number of steps, one line an algorithm, and this run's row under them."""
+    mine = run_row(record)
+    shipped = [row for row in shipped_runs() if all(row[name] == mine[name] for name in SAME)]
+    sound = [float(row["normalized"]) for row in shipped if row["outcome"] == "ok" and row["normalized"]]
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(shipped, key=order):
+        groups[label(row)].append(row)
+
+    lines = [
+        f"{mine['dataset']}, {mine['corruption']} (rate {mine['rate']}, scale {mine['scale']}), "
+        f"{int(mine['steps']):,} steps, {mine['environment']}",
+        "",
+        f"{'normalized score':<24} {'mean':>7} {'std':>6} {'n':>3} {'failed':>6}   units",
+        *(_shipped_line(name, rows, sound) for name, rows in groups.items()),
+    ]
+    if not groups:
+        lines.append("(no shipped run of this cell and number of steps)")
+    score = f"{float(mine['normalized']):.1f}" if mine["normalized"] else "-"
+    unit = f"unit {mine['unit']}" if mine["unit"] else "own seeds"
+    lines.append(f"{'this run: ' + label(mine):<24} {score:>7} {'':>17}   {unit}, {record.outcome}")
+    if record.evaluation:
+        episodes = len(record.evaluation["returns"])
+        lines.append(f"{'':<24} mean return {float(mine['return_mean']):.1f} over {episodes} episodes")
+    if record.reason:
+        lines.append(f"{record.outcome}: {record.reason}")
+    return "\n".join([*lines, "", f"{out / record.run_id}", record.command, ""])
+
+
+def label(row: Row) -> str:
+    """``riql+sam``, with its track and its settings where they are not the usual ones."""
+    track = "" if row["track"] == "universal" else f"({row['track']})"
+    return " ".join(filter(None, (shown_name(row["algo"], row["optimizer"]), track, row["options"])))
+
+
+def _shipped_line(name: str, rows: list[Row], sound: list[float]) -> str:
+    scores = [float(row["normalized"]) if row["outcome"] == "ok" and row["normalized"] else None for row in rows]
+    floored = stats.with_floor(scores, sound)
+    mean = f"{stats.mean(floored):.1f}" if floored else "-"
+    spread = stats.std(floored) if floored else None
+    units = " ".join("failed" if score is None else f"{score:.1f}" for score in scores)
+    failed = sum(score is None for score in scores)
+    return f"{name:<24} {mean:>7} {'-' if spread is None else f'{spread:.1f}':>6} {len(rows):>3} {failed:>6}   {units}"

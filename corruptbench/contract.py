@@ -1,0 +1,52 @@
+"""What every corruption owes, checked each time one was called: plug-ins break in ways that a score would hide."""
+
+import numpy as np
+
+from corruptbench.corruptions.corruption import Corruption
+from corruptbench.errors import CorruptBenchError, PluginError
+from corruptbench.types import HASHED, Corrupted, Streams, Surrogate, TransitionDataset
+
+
+def apply(
+    corruption: Corruption, name: str, clean: TransitionDataset, streams: Streams, surrogate: Surrogate | None
+) -> Corrupted:
+    """The corrupted dataset; raises PluginError that names the corruption and says what was wrong."""
+    copies = {field: np.array(getattr(clean, field)) for field in HASHED}
+    try:
+        result = corruption(clean, streams, surrogate)
+    except CorruptBenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"corruption {name!r} raised {sentence(error)}") from error
+    for field, values in copies.items():
+        if not np.array_equal(values, getattr(clean, field)):
+            raise PluginError(f"corruption {name!r} changed its input: {field} is no longer what it was")
+    check(clean, result, f"corruption {name!r}")
+    return result
+
+
+def check(clean: TransitionDataset, result: object, where: str) -> None:
+    """Type, shapes, dtypes, finite values, terminations untouched, and masks that name every changed row."""
+    if not isinstance(result, Corrupted):
+        raise PluginError(f"{where} returned a {type(result).__name__}, needed is a Corrupted")
+    for field in HASHED:
+        old, new = getattr(clean, field), getattr(result.dataset, field)
+        if new.shape != old.shape or new.dtype != old.dtype:
+            raise PluginError(f"{where} returned {field} {new.dtype} {new.shape}, needed is {old.dtype} {old.shape}")
+        if not np.isfinite(new).all():
+            raise PluginError(f"{where} returned {field} with {(~np.isfinite(new)).sum()} values that are not finite")
+        changed = (new != old).reshape(len(old), -1).any(1)
+        mask = result.masks.get(field, np.zeros(len(old), bool))
+        if mask.shape != changed.shape or mask.dtype != bool:
+            raise PluginError(
+                f"{where} returned a mask of {field} {mask.dtype} {mask.shape}, needed is bool {changed.shape}"
+            )
+        if (changed & ~mask).any():
+            raise PluginError(f"{where} changed {(changed & ~mask).sum()} rows of {field} that its mask does not name")
+    if (result.dataset.terminations != clean.terminations).any():
+        raise PluginError(f"{where} changed terminations, which are never corrupted")
+
+
+def sentence(error: BaseException) -> str:
+    """An exception on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

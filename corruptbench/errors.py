@@ -1,0 +1,58 @@
+"""One error class per cause; each knows the exit code of the command line and speaks one sentence."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CorruptBenchError(Exception):
+    """What, where, the value found, the values allowed, the nearest right name."""
+
+    exit_code = 1
+
+
+class UsageError(CorruptBenchError, ValueError):
+    """The command or the call asks for something that does not exist or makes no sense."""
+
+    exit_code = 2
+
+
+class DataError(CorruptBenchError, ValueError):
+    """A dataset is unsound."""
+
+    exit_code = 3
+
+
+class IntegrityError(CorruptBenchError):
+    """A stored file is not what was written."""
+
+    exit_code = 4
+
+
+class ResourceError(CorruptBenchError):
+    """Disk, memory or a permission is missing."""
+
+    exit_code = 5
+
+
+class PluginError(CorruptBenchError):
+    """A corruption or an algorithm broke its contract: the run fails, by name."""
+
+    exit_code = 1
+
+
+class Diverged(CorruptBenchError):
+    """Training produced a loss or weights that are not finite."""
+
+    exit_code = 1
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` or nothing, to end a sentence about a wrong name."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
+    """The error for a name that is in no registry."""
+    allowed = sorted(allowed)
+    return UsageError(f"unknown {kind} {name!r}: known are {', '.join(allowed)}{nearest(name, allowed)}")

@@ -1,0 +1,71 @@
+"""What a run leaves behind, as JSON that is the same to the byte whenever the run is repeated."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corruptbench.errors import IntegrityError
+from corruptbench.spec import RunSpec
+from corruptbench.store import pretty, read_json
+
+SCHEMA = 1
+OUTCOMES = ("ok", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The spec and what came of it. Timings lie in a file of their own, because they are never the same twice."""
+
+    spec: RunSpec
+    command: str  # that repeats it
+    options: dict[str, str]  # settings without a column of their own that differ from their defaults
+    outcome: str  # ok, diverged or failed
+    step: int  # training steps taken
+    reason: str | None  # why it is not ok
+    corruption: dict[str, Any]  # sha256 of the corrupted data and the audit, None and {} where it broke
+    evaluation: dict[str, list] | None  # returns, lengths and seeds of the final episodes
+    score: dict[str, float | None] | None  # return_mean and normalized_mean
+    versions: dict[str, str]
+    execution: dict[str, Any]  # device, engine, population, threads, cpu
+
+    @property
+    def run_id(self) -> str:
+        return self.spec.run_id
+
+    def to_json(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "spec"}
+        env = dataclasses.asdict(self.spec.environment)
+        dataset = {"id": self.spec.dataset, "sha256": self.spec.dataset_sha256, "env": env}
+        return {
+            "schema": SCHEMA,
+            "protocol": self.spec.protocol,
+            "run_id": self.run_id,
+            "spec": self.spec.to_json(),
+            "dataset": dataset,
+            **values,
+        }
+
+    def text(self) -> str:
+        """The content of ``record.json``."""
+        return pretty(self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """Raises IntegrityError, naming the file, for one that is damaged or does not belong to its id."""
+        value = read_json(path)
+        try:
+            names = [f.name for f in dataclasses.fields(cls) if f.name != "spec"]
+            record = cls(RunSpec.from_json(value["spec"]), **{name: value[name] for name in names})
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {error}") from error
+        if value.get("run_id") != record.run_id or record.outcome not in OUTCOMES:
+            raise IntegrityError(
+                f"{path}: its run id {value.get('run_id')!r} is not that of its spec, {record.run_id!r}"
+            )
+        return record
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """Every ``*/record.json`` below a folder, in the order of their ids."""
+    return sorted((RunRecord.read(path) for path in folder.glob("*/record.json")), key=lambda record: record.run_id)

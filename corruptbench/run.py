@@ -1,0 +1,285 @@
+"""One run: request -> plan (everything resolved and checked) -> record. Nothing is trained before the plan stands."""
+
+import csv
+import dataclasses
+import io
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from corruptbench import command, settings
+from corruptbench.algos.agent import Agent
+from corruptbench.contract import apply, sentence
+from corruptbench.corruptions.corruption import Corruption
+from corruptbench.data import load
+from corruptbench.environments import environment
+from corruptbench.errors import CorruptBenchError, Diverged, ResourceError, UsageError
+from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
+from corruptbench.optimizers import Optimizer, optimizer_for
+from corruptbench.records import RunRecord
+from corruptbench.registry import ALGORITHMS, CORRUPTIONS, source_sha256
+from corruptbench.rng import unit_seeds
+from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, OptimizerSpec, RunSpec
+from corruptbench.store import check_manifest, pretty, probe_writable, publish
+from corruptbench.surrogates import surrogate_for
+from corruptbench.train import Learner
+from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
+from corruptbench.versions import versions
+from corruptbench.weights import save_weights
+
+log = logging.getLogger(__name__)
+
+QUICK_STEPS = 2_000
+CURVE_EVERY = 5_000
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run as a person asks for it; None stands for the default."""
+
+    algo: str
+    corrupt: str = "none"  # obs-adv, or obs-adv:rate=0.1,scale=0.5
+    dataset: str = "hopper-replay"
+    algo_options: dict[str, Any] = field(default_factory=dict)
+    optimizer: str = "adam"
+    sam_on: tuple[str, ...] | None = None
+    rho: float = 0.05
+    preset: str | None = None
+    unit: int | None = 0
+    train_seed: int | None = None  # both seeds or none; with them there is no unit
+    corruption_seed: int | None = None
+    steps: int = DEFAULT_STEPS
+    env: str | None = None
+    ref_min: float | None = None
+    ref_max: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request stands for, with everything that was loaded to find out."""
+
+    spec: RunSpec
+    command: str  # that repeats the run, whatever spelling it was asked for in
+    options: dict[str, str]  # settings without a column of their own that differ from their defaults
+    dataset: TransitionDataset
+    corruption: Corruption
+    surrogate: Surrogate | None
+    agent: Agent
+    optimizer: Optimizer
+
+
+def plan(request: RunRequest) -> Plan:
+    """Resolves and checks a request; raises UsageError, DataError or IntegrityError before anything is trained."""
+    if request.steps < 1:
+        raise UsageError(f"--steps is {request.steps}, allowed is 1 and above")
+    algorithm = ALGORITHMS.get(request.algo)
+    threat, threat_settings = settings.parse_threat(request.corrupt)
+    corruption_class = CORRUPTIONS.get(threat)
+    corruption: Corruption = settings.build(corruption_class, threat_settings, f"--corrupt {threat}")
+    env = None
+    if request.env is not None or request.ref_min is not None or request.ref_max is not None:
+        if request.env is None:
+            raise UsageError("--ref-min and --ref-max belong to an environment: say --env too")
+        env = environment(request.env, request.ref_min, request.ref_max)
+    differences, track = preset(request.preset, request.algo, request.dataset, corruption)
+    agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
+    optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
+    unit, train_seed, corruption_seed = seeds(request)
+
+    dataset = load(request.dataset, env)
+    surrogate = surrogate_for(dataset) if corruption.needs_surrogate else None
+    others = {k: v for k, v in dataclasses.asdict(corruption).items() if k not in ("rate", "scale")}
+    spec = RunSpec(
+        dataset=dataset.id,
+        dataset_sha256=dataset.sha256,
+        environment=dataset.environment,
+        corruption=CorruptionSpec(
+            threat,
+            corruption.rate,
+            corruption.scale,
+            others,
+            surrogate.sha256 if surrogate else None,
+            source_sha256(corruption_class),
+        ),
+        algorithm=AlgorithmSpec(request.algo, dataclasses.asdict(agent), source_sha256(algorithm)),
+        optimizer=OptimizerSpec(optimizer.name, optimizer.on, optimizer.rho),
+        track=track,
+        unit=unit,
+        train_seed=train_seed,
+        corruption_seed=corruption_seed,
+        steps=request.steps,
+    )
+    options = command.changed(agent, request.algo) | command.changed(corruption, "corruption")
+    if spec.environment.references_supplied:
+        options["references"] = f"{spec.environment.reference_min:g}/{spec.environment.reference_max:g}"
+    words = command.words(spec, agent, corruption, request.preset if track == "oracle" else None)
+    return Plan(spec, words, options, dataset, corruption, surrogate, agent, optimizer)
+
+
+def seeds(request: RunRequest) -> tuple[int | None, int, int]:
+    """Unit, training seed and corruption seed; raises UsageError for one seed without the other."""
+    given = (request.train_seed, request.corruption_seed)
+    for name, value in zip(("--unit", "--seed", "--corruption-seed"), (request.unit, *given), strict=True):
+        if value is not None and value < 0:
+            raise UsageError(f"{name} is {value}, allowed is 0 and above")
+    if request.train_seed is not None and request.corruption_seed is not None:
+        return None, request.train_seed, request.corruption_seed
+    if given != (None, None) or request.unit is None:
+        raise UsageError("--seed and --corruption-seed belong together: give both, or --unit")
+    return request.unit, *unit_seeds(request.unit)
+
+
+def preset(name: str | None, algo: str, dataset: str, corruption: Corruption) -> tuple[dict[str, Any], str]:
+    """A preset's settings for a cell and the track they belong to; where it has no row, the universal settings."""
+    if name is None:
+        return {}, "universal"
+    content = settings.named("presets", name)
+    if content["algorithm"] != algo:
+        raise UsageError(f"--preset {name} belongs to {content['algorithm']}, not to {algo}")
+    element = "obs" if corruption.element == "mix" else corruption.element
+    for key, row in content["rows"].items():
+        family, _, threat = key.partition("/")
+        if dataset.removeprefix("file:").startswith(family) and threat == f"{element}-{corruption.mode}":
+            return row, content["track"]
+    return {}, "universal"
+
+
+def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1, force: bool = False) -> RunRecord:
+    """Trains and scores, and publishes ``out/<run id>``; a finished run is found again and nothing is changed.
+
+    A record with the outcome ``failed`` is tried again. Raises ResourceError where ``out`` cannot be written to.
+    """
+    spec = planned.spec
+    folder = out / spec.run_id
+    if (folder / "record.json").is_file() and not force:
+        check_manifest(folder)
+        found = RunRecord.read(folder / "record.json")
+        if found.outcome != "failed":
+            log.info("%s holds this run already (%s); --force does it again", folder, found.outcome)
+            return found
+        log.info("%s holds a failed run: trying it again", folder)
+    probe_writable(out)
+    torch.set_num_threads(threads)
+    attempt = _Attempt(planned, engine, threads)
+    record = attempt.run()
+    publish(folder, attempt.write, replace=True)
+    return record
+
+
+class _Attempt:
+    """The state of one run while it runs, so that whatever breaks leaves one whole record."""
+
+    def __init__(self, planned: Plan, engine: str, threads: int) -> None:
+        self.planned, self.engine, self.threads = planned, engine, threads
+        self.learner: Learner | None = None
+        self.corrupted_sha256: str | None = None
+        self.audit: dict[str, Any] = {}
+        self.evaluation: Evaluation | None = None
+        self.curve: list[dict[str, float | int | None]] = []
+        self.seconds: dict[str, float] = {}
+        self.record: RunRecord | None = None
+
+    def run(self) -> RunRecord:
+        """Corrupt, train, evaluate; the record whatever happens, but for the lack of resources."""
+        outcome, reason = "ok", None
+        try:
+            corrupted = self.timed("corrupt", self.corrupt)
+            self.corrupted_sha256, self.audit = corrupted.dataset.sha256, dict(corrupted.audit)
+            self.train(corrupted.dataset)
+            assert self.learner is not None
+            policy = self.learner.policy()
+            env = self.planned.spec.environment
+            self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
+        except Diverged as error:
+            outcome, reason = "diverged", str(error)
+        except (ResourceError, MemoryError):
+            raise
+        except Exception as error:
+            log.debug("the run failed", exc_info=True)
+            outcome, reason = "failed", str(error) if isinstance(error, CorruptBenchError) else sentence(error)
+        self.record = RunRecord(
+            spec=self.planned.spec,
+            command=self.planned.command,
+            options=self.planned.options,
+            outcome=outcome,
+            step=self.learner.step if self.learner else 0,
+            reason=reason,
+            corruption={"sha256": self.corrupted_sha256, "audit": self.audit},
+            evaluation=dataclasses.asdict(self.evaluation) if self.evaluation and outcome == "ok" else None,
+            score=self.score(self.evaluation) if self.evaluation and outcome == "ok" else None,
+            versions=versions(),
+            execution={
+                "device": "cpu",
+                "engine": self.learner.engine if self.learner else None,
+                "population": 1,
+                "threads": self.threads,
+                "cpu": torch.backends.cpu.get_cpu_capability(),
+            },
+        )
+        return self.record
+
+    def corrupt(self) -> Corrupted:
+        planned = self.planned
+        streams = Streams(planned.spec.corruption_seed)
+        return apply(planned.corruption, planned.spec.corruption.name, planned.dataset, streams, planned.surrogate)
+
+    def train(self, dataset: TransitionDataset) -> None:
+        """All steps, with an evaluation of the policy every so many for the curve."""
+        spec = self.planned.spec
+        self.learner = learner = Learner(
+            self.planned.agent,
+            self.planned.optimizer,
+            dataset,
+            seed=spec.train_seed,
+            steps=spec.steps,
+            engine=self.engine,
+        )
+        with tqdm(total=spec.steps, unit="step", desc=spec.algorithm.name, disable=None, smoothing=0.05) as bar:
+            while learner.step < spec.steps:
+                count = min(CURVE_EVERY, spec.steps - learner.step)
+                losses = self.timed("train", lambda count=count: learner.advance(count, bar.update))  # type: ignore[misc]
+                policy = learner.policy()
+                point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
+                score = self.score(point)
+                self.curve.append({"step": learner.step, **score, **{f"loss_{k}": v for k, v in losses.items()}})
+                bar.set_postfix({k: f"{v:.1f}" for k, v in score.items() if v is not None})
+
+    def score(self, evaluation: Evaluation) -> dict[str, float | None]:
+        """Mean return and normalized score."""
+        mean = evaluation.return_mean
+        if not math.isfinite(mean):
+            raise Diverged(f"the mean return is {mean}")
+        return {"return_mean": mean, "normalized_mean": self.planned.spec.environment.normalized(mean)}
+
+    def timed(self, name: str, action: Callable[[], Any]) -> Any:
+        begin = time.monotonic()
+        try:
+            return action()
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begin
+
+    def write(self, folder: Path) -> None:
+        """Fills the run's folder; the manifest is written by who publishes it."""
+        assert self.record is not None
+        (folder / "record.json").write_text(self.record.text())
+        timing = {"seconds": self.seconds}
+        if self.learner and self.seconds.get("train"):
+            timing["steps_per_second"] = {"train": self.learner.step / self.seconds["train"]}
+        (folder / "timing.json").write_text(pretty(timing))
+        if self.curve:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(self.curve[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.curve)
+            (folder / "curve.csv").write_text(text.getvalue())
+        if self.learner and self.record.outcome == "ok":
+            policy, algorithm = self.learner.policy(), self.planned.spec.algorithm
+            save_weights(folder / "policy.safetensors", policy, algorithm, self.planned.agent.acting)
+            save_weights(folder / "agent.safetensors", policy, algorithm)

@@ -1,0 +1,103 @@
+"""Settings as people write them, turned into dataclasses: unknown names and wrong types are errors."""
+
+import dataclasses
+import types
+import typing
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from corruptbench.errors import UsageError, nearest, unknown
+
+T = TypeVar("T")
+CONFIGS = Path(str(files("corruptbench.configs")))
+
+
+def build(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """An instance of a dataclass from values that may be text; ``where`` begins the errors.
+
+    Raises UsageError with the nearest right name for an unknown field, and for a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    converted = {}
+    for name, value in values.items():
+        key = name.replace("-", "_")
+        if key not in fields:
+            allowed = ", ".join(sorted(fields))
+            raise UsageError(f"{where}: unknown option {name!r}: known are {allowed}{nearest(key, fields)}")
+        converted[key] = convert(value, fields[key], f"{where}: {name}")
+    return cls(**converted)
+
+
+def convert(value: Any, hint: Any, where: str) -> Any:
+    """``value``, perhaps text, as ``hint``: bool, int, float, str, ``X | None`` or ``tuple[X, ...]``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return convert(value, next(a for a in arguments if a is not type(None)), where)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise UsageError(f"{where} is {value!r}, needed are values with commas between them")
+        return tuple(convert(item, arguments[0], where) for item in items)
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise UsageError(f"{where} is {value!r}, allowed are true and false")
+    if hint is str and isinstance(value, str):
+        return value
+    if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = hint(value)
+        except ValueError:
+            number = None
+        if number is not None and float(number) == float(value):
+            return number
+    raise UsageError(f"{where} is {value!r}, needed is a value of type {getattr(hint, '__name__', hint)}")
+
+
+def parse_threat(text: str) -> tuple[str, dict[str, str]]:
+    """``obs-adv:rate=0.1,scale=0.5`` to its name and its settings.
+
+    ``package.module:Class`` names a class, so the settings begin after the last colon that is followed by ``name=``.
+    """
+    name, settings = text, ""
+    head, colon, tail = text.rpartition(":")
+    if colon and "=" in tail:
+        name, settings = head, tail
+    pairs: dict[str, str] = {}
+    for item in filter(None, settings.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or key in pairs:
+            raise UsageError(f"--corrupt {text!r}: {item!r} is not name=value, once each, with commas between")
+        pairs[key] = value
+    return name, pairs
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a mapping, safely loaded."""
+    try:
+        value = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: it holds a {type(value).__name__}, and names with values are needed")
+    return value
+
+
+def names(kind: str) -> list[str]:
+    """Names of the files in ``configs/<kind>``."""
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
+
+
+def named(kind: str, name: str) -> dict[str, Any]:
+    """The content of ``configs/<kind>/<name>.yaml``; raises UsageError for an unknown name."""
+    if name not in names(kind):
+        raise unknown(kind.rstrip("s"), name, names(kind))
+    return read_yaml(CONFIGS / kind / f"{name}.yaml")

@@ -1,0 +1,79 @@
+"""What determines a result, and nothing else: a run's spec, its JSON and its id."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from corruptbench.rng import PROTOCOL
+from corruptbench.store import canonical
+from corruptbench.types import Environment
+
+DEFAULT_STEPS = 50_000
+"""Training steps of a run; how they were chosen stands in ``docs/learning.md``."""
+
+
+@dataclass(frozen=True)
+class CorruptionSpec:
+    """A threat model, with the hashes of what it was computed with."""
+
+    name: str
+    rate: float
+    scale: float
+    options: dict[str, Any] = field(default_factory=dict)  # its other fields, all of them
+    surrogate_sha256: str | None = None
+    source_sha256: str | None = None  # of a plug-in's file
+
+
+@dataclass(frozen=True)
+class AlgorithmSpec:
+    name: str
+    options: dict[str, Any]  # all fields of its dataclass
+    source_sha256: str | None = None  # of a plug-in's file
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    name: str
+    on: tuple[str, ...]  # objectives it applies to
+    rho: float
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Algorithm, optimizer, cell and unit. Threads, device, paths and logging are not in it."""
+
+    dataset: str
+    dataset_sha256: str
+    environment: Environment
+    corruption: CorruptionSpec
+    algorithm: AlgorithmSpec
+    optimizer: OptimizerSpec
+    track: str  # universal or oracle settings
+    unit: int | None  # None for seeds of the user's own
+    train_seed: int
+    corruption_seed: int
+    steps: int
+    protocol: str = PROTOCOL
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RunSpec":
+        """The inverse of :meth:`to_json`; raises TypeError for unknown or missing fields."""
+        optimizer = value["optimizer"]
+        return cls(
+            **{
+                **value,
+                "environment": Environment(**value["environment"]),
+                "corruption": CorruptionSpec(**value["corruption"]),
+                "algorithm": AlgorithmSpec(**value["algorithm"]),
+                "optimizer": OptimizerSpec(**{**optimizer, "on": tuple(optimizer["on"])}),
+            }
+        )
+
+    @property
+    def run_id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the spec's canonical JSON."""
+        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()[:16]

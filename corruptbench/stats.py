@@ -1,0 +1,51 @@
+"""Statistics over units, as pure functions (section 5). A unit is one pair of seeds; episodes are no replication."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from corruptbench.rng import stream, uniforms
+
+RESAMPLES = 10_000
+
+
+def mean(scores: Sequence[float]) -> float:
+    return float(np.mean(scores))
+
+
+def std(scores: Sequence[float]) -> float | None:
+    """Sample standard deviation over units (ddof 1), None for a single unit."""
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+
+
+def worst_quarter(scores: Sequence[float]) -> float:
+    """Mean of the ceil(n/4) lowest: corruption makes learners collapse, and a mean hides that."""
+    return float(np.mean(sorted(scores)[: math.ceil(len(scores) / 4)]))
+
+
+def interval(scores: Sequence[float], name: str, level: float = 0.95) -> tuple[float, float] | None:
+    """Percentile bootstrap of the mean over units; None under 5 units, where it covers far less than it says.
+
+    ``name`` names the random stream, so a table is the same to the byte whenever it is built.
+    """
+    n = len(scores)
+    if n < 5:
+        return None
+    chosen = (uniforms(stream("bootstrap", name), RESAMPLES, n) * n).astype(int)
+    means = np.sort(np.asarray(scores)[chosen].mean(1))
+    tail = (1 - level) / 2
+    return float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
+
+
+def with_floor(scores: Sequence[float | None], sound_in_cell: Sequence[float]) -> list[float] | None:
+    """Every unit's score; one that diverged or failed (None) scores min(0, lowest sound run of the cell), section 4.
+
+    None where no run of the cell is sound, so there is nothing to measure the floor by.
+    """
+    if all(score is not None for score in scores):
+        return [score for score in scores if score is not None]
+    if not sound_in_cell:
+        return None
+    floor = min(0.0, *sound_in_cell)
+    return [floor if score is None else score for score in scores]

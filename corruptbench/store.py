@@ -1,0 +1,148 @@
+"""Files that are either whole or absent: canonical JSON, atomic files, folders published by one rename."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from corruptbench.errors import IntegrityError, ResourceError, UsageError
+
+MANIFEST = "manifest.json"
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no space, one text for one value; NaN and infinity raise ValueError."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def pretty(value: Any) -> str:
+    """JSON for people, equally deterministic, ending in a newline."""
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; NaN and duplicate keys raise ValueError, they are no guess of ours."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a key stands twice")
+        return found
+
+    def no_constant(constant: str) -> None:
+        raise ValueError(f"{constant} is not a number")
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; raises IntegrityError, naming the file."""
+    try:
+        return parse_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes under a random name beside ``path``, syncs, renames. Raises ResourceError with path and size."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(f"{path}: {len(content)} bytes could not be written: {error.strerror}") from error
+
+
+def publish(folder: Path, write: Callable[[Path], None], *, replace: bool = False) -> None:
+    """Makes ``folder`` appear whole: ``write`` fills a folder beside it, a manifest is written last, then one rename.
+
+    With ``replace`` an existing folder gives way; without, an existing whole folder wins and ours is dropped.
+    """
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    try:
+        temporary.mkdir(parents=True)
+        write(temporary)
+        manifest = {}
+        for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
+            _sync_file(path)
+            manifest[path.relative_to(temporary).as_posix()] = {
+                "sha256": sha256_file(path),
+                "size": path.stat().st_size,
+            }
+        write_file(temporary / MANIFEST, pretty(manifest).encode())
+        if replace and folder.exists():
+            old = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+            os.rename(folder, old)
+            os.rename(temporary, folder)
+            shutil.rmtree(old)
+        else:
+            try:
+                os.rename(temporary, folder)
+            except OSError:
+                check_manifest(folder)
+        _sync_folder(folder.parent)
+    except OSError as error:
+        raise ResourceError(f"{folder}: could not be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_manifest(folder: Path) -> None:
+    """Raises IntegrityError that names the first missing or changed file."""
+    manifest = read_json(folder / MANIFEST)
+    for name, entry in manifest.items():
+        path = folder / name
+        if not path.is_file():
+            raise IntegrityError(f"{path}: the manifest names it and it is missing")
+        if path.stat().st_size != entry["size"] or sha256_file(path) != entry["sha256"]:
+            raise IntegrityError(f"{path}: its content is not what {folder / MANIFEST} says was written")
+
+
+def probe_writable(folder: Path) -> None:
+    """Raises ResourceError unless a file can be made below ``folder``, which is created."""
+    probe = folder / f".probe.{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch(exist_ok=False)
+    except OSError as error:
+        raise ResourceError(f"--out {folder}: cannot be written to: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def inside(root: Path, name: str) -> Path:
+    """``root/name`` for a name that stays below ``root``; raises UsageError for one that would not."""
+    path = root / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        raise UsageError(f"{name!r} is no name of something below {root}")
+    return path
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "posix":
+        _sync_file(path)

@@ -1,0 +1,93 @@
+"""The models that attacks are computed against: IQL trained on the clean dataset (section 2).
+
+The shipped datasets ship theirs. For any other it is trained, announced, and kept in the cache under its full key.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from corruptbench.algos.iql import IQL, q_values
+from corruptbench.data import ASSETS
+from corruptbench.errors import IntegrityError
+from corruptbench.optimizers import Optimizer
+from corruptbench.rng import PROTOCOL, seed_from
+from corruptbench.spec import AlgorithmSpec
+from corruptbench.store import check_manifest, pretty, publish, read_json, sha256_file
+from corruptbench.train import Learner, Policy
+from corruptbench.types import TransitionDataset
+from corruptbench.versions import versions
+
+log = logging.getLogger(__name__)
+
+STEPS = 100_000
+SEED = seed_from(f"{PROTOCOL}/surrogate/train")
+WEIGHTS, CARD = "surrogate.safetensors", "surrogate.json"
+
+
+@dataclass(frozen=True)
+class ClippedCritics:
+    """The minimum of IQL's critics and its actor, on raw observations."""
+
+    model: Policy
+    sha256: str
+
+    def value(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
+        return q_values(self.model.state["critic"], self.model.normalisation(observations), actions).amin(-2)
+
+    def policy(self, observations: Tensor) -> Tensor:
+        """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""
+        return self.model.agent.act(self.model.state, self.model.normalisation(observations))
+
+
+def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:
+    """The dataset's surrogate: shipped, cached, or trained now."""
+    from corruptbench.weights import load_weights
+
+    for folder in (ASSETS / dataset.id, cache_folder(dataset)):
+        if (folder / CARD).is_file():
+            card = read_json(folder / CARD)
+            if card["dataset_sha256"] == dataset.sha256:
+                path = folder / WEIGHTS
+                if sha256_file(path) != card["sha256"]:
+                    raise IntegrityError(f"{path}: its content is not what {folder / CARD} says")
+                return ClippedCritics(load_weights(path), card["sha256"])
+    log.info("no surrogate for %s yet: training IQL on the clean data for %d steps, once", dataset.id, STEPS)
+    folder = cache_folder(dataset)
+    publish(folder, lambda temporary: write_surrogate(temporary, dataset))
+    check_manifest(folder)
+    return surrogate_for(dataset)
+
+
+def cache_folder(dataset: TransitionDataset) -> Path:
+    """Where a trained surrogate is kept, below ``$CORRUPTBENCH_CACHE`` or ``~/.cache/corruptbench``."""
+    root = Path(os.environ.get("CORRUPTBENCH_CACHE") or Path.home() / ".cache" / "corruptbench")
+    return root / "surrogates" / f"{PROTOCOL}-{dataset.sha256[:16]}-{STEPS}"
+
+
+def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:
+    """Trains IQL on the clean dataset with the surrogate's own seed and writes weights and card into ``folder``."""
+    from corruptbench.weights import save_weights
+
+    agent = IQL()
+    learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
+    with tqdm(total=STEPS, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
+        learner.advance(STEPS, bar.update)
+    save_weights(folder / WEIGHTS, learner.policy(), AlgorithmSpec("iql", vars(agent)), ("critic", "actor"))
+    card = {
+        "algorithm": "iql",
+        "dataset": dataset.id,
+        "dataset_sha256": dataset.sha256,
+        "train_seed": SEED,
+        "steps": STEPS,
+        "sha256": sha256_file(folder / WEIGHTS),
+        "versions": versions(),
+        "execution": {"device": "cpu", "engine": learner.engine, "threads": torch.get_num_threads()},
+    }
+    (folder / CARD).write_text(pretty(card))

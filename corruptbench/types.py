@@ -1,0 +1,126 @@
+"""The data that travels through the benchmark: datasets, corrupted datasets, batches, surrogates."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from corruptbench.rng import stream, uniforms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HASHED = ("observations", "actions", "rewards", "next_observations", "terminations")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a policy is evaluated; all of it moves scores, so all of it is part of a result (section 4)."""
+
+    id: str  # of Gymnasium, "Hopper-v5"
+    model: str  # MuJoCo model file, "" where the environment is not MuJoCo's
+    contact_margin: float = 1.0  # factor on the model's geom margins
+    reference_min: float | None = None  # return of normalized score 0
+    reference_max: float | None = None  # return of normalized score 100
+    references_supplied: bool = False  # by the user, not by D4RL's table
+
+    def normalized(self, mean_return: float) -> float | None:
+        """100 (return - min) / (max - min), or None without references."""
+        if self.reference_min is None or self.reference_max is None:
+            return None
+        return 100 * (mean_return - self.reference_min) / (self.reference_max - self.reference_min)
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionDataset:
+    """N transitions (s, a, r, s', d), read-only; no row crosses an episode boundary (section 1).
+
+    Use :meth:`replace` to make a changed copy.
+    """
+
+    id: str
+    environment: Environment
+    observations: np.ndarray  # (N, do) float32
+    actions: np.ndarray  # (N, da) float32, rescaled from the environment's box to [-1, 1]
+    rewards: np.ndarray  # (N,) float32
+    next_observations: np.ndarray  # (N, do) float32
+    terminations: np.ndarray  # (N,) bool, the Markov chain ended; a time limit does not end it
+    episodes: np.ndarray  # (N,) int64, the number of the episode a row belongs to
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*HASHED, "episodes"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}={getattr(self, name).shape}" for name in HASHED)
+        return f"TransitionDataset({self.id!r}, {self.environment.id}, {shapes})"
+
+    def replace(self, **fields: Any) -> "TransitionDataset":
+        """A new dataset with some fields exchanged."""
+        return replace(self, **fields)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Content hash of section 2: each field's line ``name dtype shape`` and its little-endian C-order bytes.
+
+        The line is ASCII and ends in a newline, the shape is written ``100000x11``.
+        """
+        digest = hashlib.sha256()
+        for name in HASHED:
+            values = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{name} {values.dtype.name} {'x'.join(map(str, values.shape))}\n".encode("ascii"))
+            digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Corrupted:
+    """What a corruption returns. The masks never reach a learner."""
+
+    dataset: TransitionDataset
+    masks: Mapping[str, np.ndarray]  # field -> (N,) bool, the rows that were touched
+    audit: Mapping[str, Any]  # element -> figures of section 2
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The named random streams of one corruption seed."""
+
+    seed: int
+
+    def uniforms(self, element: str, purpose: str, *shape: int) -> np.ndarray:
+        """Uniforms in [0, 1), float64, of ``cb2026/<seed>/<element>/<purpose>`` from its start."""
+        return uniforms(stream(self.seed, element, purpose), *shape)
+
+
+class Surrogate(Protocol):
+    """The model that an attack is computed against, on raw observations; it normalises them itself."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file its weights came from."""
+
+    def value(self, observations: "Tensor", actions: "Tensor") -> "Tensor":
+        """Q of section 2, the minimum of the critics: ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
+
+    def policy(self, observations: "Tensor") -> "Tensor":
+        """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""
+
+
+class Batch(NamedTuple):
+    """Rows for one training step; observations are normalised. Leading axes before ``batch`` are free."""
+
+    observations: "Tensor"  # (batch, do)
+    actions: "Tensor"  # (batch, da), in [-1, 1] unless corrupted
+    rewards: "Tensor"  # (batch,)
+    next_observations: "Tensor"  # (batch, do)
+    terminations: "Tensor"  # (batch,), 1 where the Markov chain ended

@@ -1,0 +1,119 @@
+"""Attacks that lower a surrogate's value inside a box: obs-adv, act-adv, dyn-adv."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corruptbench.corruptions.audit import audit_noise, audit_value
+from corruptbench.corruptions.corruption import FIELDS, Corruption
+from corruptbench.corruptions.noise import uniform_noise
+from corruptbench.corruptions.pgd import minimise
+from corruptbench.errors import UsageError
+from corruptbench.numerics import mean_and_std
+from corruptbench.registry import CORRUPTIONS
+from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
+
+CHUNK = 4096
+"""Rows that are attacked together. It moves the last bits, so it is part of the definition."""
+
+
+@dataclass(frozen=True)
+class ValueAttack(Corruption):
+    """Minimises the surrogate's value over z, |z|_inf <= scale, where x becomes x + z * std(x), row by row."""
+
+    mode = "adv"
+    needs_surrogate = True
+
+    def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
+        if surrogate is None:
+            raise UsageError(f"{self.name} needs a surrogate, and dataset {dataset.id!r} came with none")
+        field = FIELDS[self.element]
+        clean = getattr(dataset, field)
+        std = mean_and_std(clean)[1]
+        rows = self.rows(dataset, streams)
+        touched = np.flatnonzero(rows)
+        start = uniform_noise(streams, self.element, "start", clean.shape, self.scale)[touched]
+        noise = uniform_noise(streams, self.element, "noise", clean.shape, self.scale)[touched]
+
+        z = np.empty_like(start, dtype=np.float32)
+        before, under_noise, after = (np.empty(len(touched), np.float32) for _ in range(3))
+        for first in range(0, len(touched), CHUNK):
+            part = slice(first, first + CHUNK)
+            value = self.value_of(dataset, touched[part], torch.from_numpy(std).float(), surrogate)
+            best = minimise(value, torch.from_numpy(start[part]).float(), self.scale)
+            z[part] = best.numpy()
+            with torch.no_grad():
+                before[part] = value(torch.zeros_like(best)).numpy()
+                under_noise[part] = value(torch.from_numpy(noise[part]).float()).numpy()
+                after[part] = value(best).numpy()
+
+        values = clean.astype(np.float64)
+        values[touched] += z * std
+        audit = {**audit_noise(z, self.scale), **audit_value(before, under_noise, after)}
+        return self.corrupted(dataset, field, self.clipped(values), rows, audit)
+
+    @abstractmethod
+    def value_of(
+        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
+    ) -> Callable[[Tensor], Tensor]:
+        """The attacked value as a function of z: ``(rows, d)`` -> ``(rows,)``."""
+
+    def clipped(self, values: np.ndarray) -> np.ndarray:
+        """Values are not clipped unless the threat model says so."""
+        return values
+
+
+@CORRUPTIONS.register("obs-adv")
+@dataclass(frozen=True)
+class ObservationAttack(ValueAttack):
+    """Observations moved to lower Q(s + z * std(s), a)."""
+
+    element = "obs"
+
+    def value_of(
+        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
+    ) -> Callable[[Tensor], Tensor]:
+        s, a = torch.from_numpy(dataset.observations[rows]), torch.from_numpy(dataset.actions[rows])
+        return lambda z: surrogate.value(s + z * std, a)
+
+
+@CORRUPTIONS.register("act-adv")
+@dataclass(frozen=True)
+class ActionAttack(ValueAttack):
+    """Actions moved to lower Q(s, a + z * std(a))."""
+
+    clip: bool = False  # keep corrupted actions inside [-1, 1]
+
+    element = "act"
+
+    def value_of(
+        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
+    ) -> Callable[[Tensor], Tensor]:
+        s, a = torch.from_numpy(dataset.observations[rows]), torch.from_numpy(dataset.actions[rows])
+        return lambda z: surrogate.value(s, a + z * std)
+
+    def clipped(self, values: np.ndarray) -> np.ndarray:
+        return np.clip(values, -1, 1) if self.clip else values
+
+
+@CORRUPTIONS.register("dyn-adv")
+@dataclass(frozen=True)
+class DynamicsAttack(ValueAttack):
+    """Next observations moved to lower Q(s' + z * std(s'), pi(s' + z * std(s')))."""
+
+    element = "dyn"
+
+    def value_of(
+        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
+    ) -> Callable[[Tensor], Tensor]:
+        following = torch.from_numpy(dataset.next_observations[rows])
+
+        def value(z: Tensor) -> Tensor:
+            moved = following + z * std
+            return surrogate.value(moved, surrogate.policy(moved))
+
+        return value

@@ -1,0 +1,39 @@
+"""What a corruption did, measured (section 2, Audit). Figures are plain floats, for JSON."""
+
+import numpy as np
+
+from corruptbench.numerics import mean_and_std
+
+
+def audit_noise(z: np.ndarray, scale: float) -> dict[str, float]:
+    """How far the touched rows moved: ``z`` ``(touched, d)`` in standard deviations, ``scale`` the radius allowed.
+
+    Largest |z|, share of coordinates under 0.05 and over 0.95 of the radius.
+    """
+    size = np.abs(z)
+    return {
+        "largest_z": float(size.max(initial=0.0)),
+        "unmoved": float((size < 0.05 * scale).mean()) if size.size else 0.0,
+        "at_bound": float((size > 0.95 * scale).mean()) if size.size else 0.0,
+    }
+
+
+def audit_reward(clean: np.ndarray, values: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """Mean |change| / std(r) over the touched rows; 0 where nothing is touched or the reward is constant."""
+    std = float(mean_and_std(clean)[1])
+    change = np.abs(values[rows] - clean[rows])
+    return {"mean_change": float(change.mean() / std) if len(change) and std else 0.0}
+
+
+def audit_value(before: np.ndarray, under_noise: np.ndarray, after: np.ndarray) -> dict[str, float | bool]:
+    """The surrogate's mean value over the touched rows: clean, under random noise of the same budget, attacked.
+
+    ``surrogate_weak`` is raised where the attack lowers the value less than the noise does.
+    """
+    figures = [float(v.mean(dtype=np.float64)) if len(v) else 0.0 for v in (before, under_noise, after)]
+    return {
+        "value_before": figures[0],
+        "value_under_noise": figures[1],
+        "value_after": figures[2],
+        "surrogate_weak": figures[2] > figures[1],
+    }

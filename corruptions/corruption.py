@@ -1,0 +1,53 @@
+"""What a corruption is made of (section 2)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from corruptbench.errors import UsageError
+from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
+
+FIELDS = {"obs": "observations", "act": "actions", "rew": "rewards", "dyn": "next_observations"}
+"""Element -> the dataset's field that it touches."""
+
+
+@dataclass(frozen=True)
+class Corruption(ABC):
+    """A threat model. Calling it returns a :class:`Corrupted` and touches nothing else.
+
+    Raises UsageError for a rate outside [0, 1] and a scale that is not above 0.
+    """
+
+    rate: float = 0.3  # c, the share of rows that are touched
+    scale: float = 1.0  # epsilon, the radius in standard deviations of the clean field
+
+    name: ClassVar[str]
+    element: ClassVar[str]  # obs, act, rew, dyn, mix, or a word of your own
+    mode: ClassVar[str]  # random or adv
+    needs_surrogate: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise UsageError(f"{self.name}: rate is {self.rate}, allowed is 0 to 1")
+        if not 0 < self.scale < float("inf"):
+            raise UsageError(f"{self.name}: scale is {self.scale}, allowed is any number above 0")
+
+    @abstractmethod
+    def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
+        """The corrupted dataset, the masks of touched rows, the audit."""
+
+    def rows(self, dataset: TransitionDataset, streams: Streams) -> np.ndarray:
+        """Mask ``(N,)`` of the rows with u_i < rate. Rows of a lower rate are among those of a higher one."""
+        return streams.uniforms(self.element, "rows", len(dataset)) < self.rate
+
+    def corrupted(
+        self, dataset: TransitionDataset, field: str, values: np.ndarray, rows: np.ndarray, audit: Mapping[str, Any]
+    ) -> Corrupted:
+        """``dataset`` with ``values`` (float64, all rows) in ``field`` on the masked rows, rounded once to float32."""
+        changed = np.array(getattr(dataset, field))
+        changed[rows] = values[rows]
+        audit = {"rate": float(rows.mean()) if len(rows) else 0.0, **audit}
+        return Corrupted(dataset.replace(**{field: changed}), {field: rows}, {self.element: audit})

@@ -1,0 +1,44 @@
+"""One thread, and a small real dataset: the first episodes of the shipped one."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from corruptbench.data import ASSETS, load
+from corruptbench.types import TransitionDataset
+
+torch.set_num_threads(1)
+
+SMALL_STEPS = 3_000
+
+
+@pytest.fixture(scope="session")
+def hopper() -> TransitionDataset:
+    """``hopper-replay``, whole."""
+    return load("hopper-replay")
+
+
+@pytest.fixture(scope="session")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first whole episodes of ``hopper-replay``, about 3,000 steps, as an HDF5 file of the same kind."""
+    path = tmp_path_factory.mktemp("data") / "small.hdf5"
+    with h5py.File(ASSETS / "hopper-replay" / "data.hdf5") as source, h5py.File(path, "w") as target:
+        ends = np.flatnonzero(source["terminals"][...] | source["timeouts"][...]) + 1
+        episodes = int(np.searchsorted(ends, SMALL_STEPS)) + 1
+        steps = int(ends[episodes - 1])
+        for name, values in source.items():
+            target[name] = values[: episodes if name == "final_observations" else steps]
+    return path
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written into the user's cache."""
+    monkeypatch.setenv("CORRUPTBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -1,0 +1,266 @@
+"""What every corruption and every algorithm owes, asked of each name in the registries: a new one is tested unasked."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from builders_corruptions import NetworkSurrogate, transitions
+from reference_corruptions import FIELDS, HASHED, slow_sha256
+
+from corruptbench.contract import check
+from corruptbench.registry import ALGORITHMS, CORRUPTIONS
+from corruptbench.rng import stream
+from corruptbench.types import Batch, Corrupted, Streams
+
+DO, DA, POPULATION, ROWS = 4, 3, 3, 32
+DECLARED = {"none": set(), "mix": set(FIELDS.values()), **{element: {field} for element, field in FIELDS.items()}}
+
+every_corruption = pytest.mark.parametrize("name", CORRUPTIONS.names())
+every_algorithm = pytest.mark.parametrize("name", ALGORITHMS.names())
+
+
+def corrupt(name, dataset=None, seed=0, **settings):
+    return CORRUPTIONS.get(name)(**settings)(dataset or transitions(200, DO, DA), Streams(seed), NetworkSurrogate(DO, DA))
+
+
+# Both kinds
+
+
+@pytest.mark.parametrize("cls", [r.get(name) for r in (CORRUPTIONS, ALGORITHMS) for name in r.names()], ids=lambda c: c.name)
+def test_class_is_a_frozen_dataclass_with_plain_defaults_and_a_docstring_of_its_own(cls):
+    assert dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen
+    # A dataclass without a docstring is given its signature as one.
+    assert (cls.__doc__ or "").strip() and not cls.__doc__.startswith(f"{cls.__name__}(")
+    made = cls()
+    for field in dataclasses.fields(cls):
+        assert type(getattr(made, field.name)) in (int, float, bool, str, tuple), field.name
+        assert field.default is not dataclasses.MISSING, field.name
+        assert getattr(made, field.name) == field.default, f"{field.name} is changed after it was given"
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, field.name, field.default)
+    assert cls() == made
+
+
+# Corruptions
+
+
+@every_corruption
+def test_corruption_says_what_it_is(name):
+    cls = CORRUPTIONS.get(name)
+    assert cls.name == name == {"none": "none"}.get(cls.element, f"{cls.element}-{cls.mode}")
+    assert isinstance(cls.needs_surrogate, bool)
+
+
+@every_corruption
+def test_corruption_returns_sound_data(name):
+    clean = transitions(200, DO, DA)
+    out = corrupt(name, clean)
+    assert type(out) is Corrupted
+    for field in (*HASHED, "episodes"):
+        old, new = getattr(clean, field), getattr(out.dataset, field)
+        assert (new.shape, new.dtype) == (old.shape, old.dtype)
+        assert np.isfinite(new).all()
+        assert not new.flags.writeable
+    assert out.dataset.environment == clean.environment
+    check(clean, out, name)
+
+
+@every_corruption
+def test_corruption_leaves_its_input_as_it_was(name):
+    clean = transitions(200, DO, DA)
+    before = slow_sha256(clean)
+    corrupt(name, clean)
+    assert slow_sha256(clean) == before
+
+
+@every_corruption
+def test_corruption_is_deterministic(name):
+    first, again = corrupt(name, seed=5), corrupt(name, seed=5)
+    assert first.dataset.sha256 == again.dataset.sha256
+    assert first.masks.keys() == again.masks.keys() and first.audit == again.audit
+    assert all(np.array_equal(first.masks[field], again.masks[field]) for field in first.masks)
+
+
+@every_corruption
+def test_masks_cover_the_declared_fields_and_every_changed_row(name):
+    clean = transitions(200, DO, DA)
+    out = corrupt(name, clean)
+    assert set(out.masks) == DECLARED[CORRUPTIONS.get(name).element]
+    for field in (*HASHED, "episodes"):
+        changed = (getattr(out.dataset, field) != getattr(clean, field)).reshape(len(clean), -1).any(axis=1)
+        mask = out.masks.get(field, np.zeros(len(clean), bool))
+        assert (mask.shape, mask.dtype) == ((len(clean),), np.dtype(bool))
+        assert not (changed & ~mask).any()
+
+
+@every_corruption
+def test_rate_zero_is_the_identity(name):
+    clean = transitions(200, DO, DA)
+    assert slow_sha256(corrupt(name, clean, rate=0.0).dataset) == slow_sha256(clean)
+
+
+@pytest.mark.parametrize("name", [n for n in CORRUPTIONS.names() if CORRUPTIONS.get(n).element != "none"])
+def test_corruption_touches_something_at_its_defaults(name):
+    out = corrupt(name)
+    assert all(mask.any() for mask in out.masks.values())
+    assert out.dataset.sha256 != transitions(200, DO, DA).sha256
+
+
+# Algorithms
+
+
+def agent_of(name):
+    return ALGORITHMS.get(name)(hidden=(16, 8))
+
+
+def state_of(agent, seed=0):
+    """A fresh state in float64, where 1e-10 is far above rounding and far below any mix-up of members."""
+    state = agent.init(DO, DA, lambda network: stream(seed, network))
+    return {group: [p.double() for p in params] for group, params in state.items()}
+
+
+def batch_of(seed=0):
+    rng = np.random.default_rng(seed)
+    return Batch(
+        observations=torch.from_numpy(rng.normal(size=(ROWS, DO))),
+        actions=torch.from_numpy(rng.uniform(-1, 1, size=(ROWS, DA))),
+        rewards=torch.from_numpy(rng.normal(size=ROWS)),
+        next_observations=torch.from_numpy(rng.normal(size=(ROWS, DO))),
+        terminations=torch.from_numpy((rng.uniform(size=ROWS) < 0.2).astype(np.float64)),
+    )
+
+
+def population(agent):
+    """Three states and batches of their own, and the same with a leading axis."""
+    states, batches = [state_of(agent, seed) for seed in range(POPULATION)], [batch_of(seed) for seed in range(POPULATION)]
+    together = {g: [torch.stack(ps) for ps in zip(*(s[g] for s in states), strict=True)] for g in states[0]}
+    return states, batches, together, Batch(*(torch.stack(field) for field in zip(*batches, strict=True)))
+
+
+def copied(state):
+    return {group: [p.clone() for p in params] for group, params in state.items()}
+
+
+def equal_states(a, b):
+    return a.keys() == b.keys() and all(torch.equal(x, y) for g in a for x, y in zip(a[g], b[g], strict=True))
+
+
+@every_algorithm
+def test_initial_state_is_finite_float32_and_a_function_of_its_streams(name):
+    agent = agent_of(name)
+    asked = []
+
+    def streams(network):
+        asked.append(network)
+        return stream(0, network)
+
+    state = agent.init(DO, DA, streams)
+    assert len(asked) == len(set(asked))  # two networks of one stream would start alike
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for params in state.values() for p in params)
+    assert equal_states(state, agent.init(DO, DA, lambda network: stream(0, network)))
+    assert not equal_states(state, agent.init(DO, DA, lambda network: stream(1, network)))
+    storages = [p.data_ptr() for params in state.values() for p in params]
+    assert len(storages) == len(set(storages))  # a target that shares memory with its network would follow it at once
+
+
+@every_algorithm
+def test_objectives_have_names_of_their_own_and_groups_that_exist(name):
+    agent = agent_of(name)
+    state, objectives = state_of(agent), agent.objectives
+    names = [objective.name for objective in objectives]
+    assert names and len(names) == len(set(names))
+    assert {objective.group for objective in objectives} <= state.keys()
+    assert set(agent.acting) <= state.keys()
+    assert set(agent.sam_on) <= set(names) and len(agent.sam_on) == len(set(agent.sam_on))
+
+
+@every_algorithm
+def test_losses_reduce_the_batch_axis_and_no_other(name):
+    agent = agent_of(name)
+    states, batches, together, batch = population(agent)
+    targets = agent.targets(together, batch)
+    alone = [agent.targets(state, single) for state, single in zip(states, batches, strict=True)]
+    for objective in agent.objectives:
+        loss, info = objective.loss(together[objective.group], batch, targets)
+        singles = [objective.loss(s[objective.group], b, t) for s, b, t in zip(states, batches, alone, strict=True)]
+        assert loss.shape == (POPULATION,), objective.name
+        assert all(single.shape == () for single, _ in singles), objective.name
+        torch.testing.assert_close(loss, torch.stack([single for single, _ in singles]), rtol=1e-10, atol=1e-10)
+        assert len(set(loss.tolist())) == POPULATION
+        for key, figure in info.items():
+            torch.testing.assert_close(figure, torch.stack([i[key] for _, i in singles]), rtol=1e-10, atol=1e-10)
+
+
+@every_algorithm
+def test_gradient_of_a_member_is_its_own(name):
+    agent = agent_of(name)
+    states, batches, together, batch = population(agent)
+    with torch.no_grad():
+        targets = agent.targets(together, batch)
+        alone = [agent.targets(state, single) for state, single in zip(states, batches, strict=True)]
+    for objective in agent.objectives:
+
+        def gradient(params, batch, targets, loss=objective.loss):
+            params = [p.clone().requires_grad_() for p in params]
+            return torch.autograd.grad(loss(params, batch, targets)[0].sum(), params)
+
+        stacked = gradient(together[objective.group], batch, targets)
+        assert any(g.abs().max() > 0 for g in stacked)
+        for member in range(POPULATION):
+            single = gradient(states[member][objective.group], batches[member], alone[member])
+            for of_all, own in zip(stacked, single, strict=True):
+                torch.testing.assert_close(of_all[member], own, rtol=1e-9, atol=1e-10)
+
+
+@every_algorithm
+def test_a_loss_is_a_mean_over_the_batch(name):
+    agent, batch = agent_of(name), batch_of()
+    state, twice = state_of(agent), Batch(*(torch.cat([field, field]) for field in batch))
+    for objective in agent.objectives:
+        once = objective.loss(state[objective.group], batch, agent.targets(state, batch))[0]
+        torch.testing.assert_close(objective.loss(state[objective.group], twice, agent.targets(state, twice))[0], once)
+
+
+@every_algorithm
+def test_targets_and_losses_change_nothing(name):
+    agent, batch = agent_of(name), batch_of()
+    state = state_of(agent)
+    before, given = copied(state), Batch(*(field.clone() for field in batch))
+    targets = agent.targets(state, batch)
+    for objective in agent.objectives:
+        objective.loss(state[objective.group], batch, targets)
+    assert equal_states(state, before)
+    assert all(torch.equal(a, b) for a, b in zip(batch, given, strict=True))
+
+
+@every_algorithm
+def test_target_update_moves_no_trained_group_and_each_member_alone(name):
+    agent = agent_of(name)
+    states, _, together, _ = population(agent)
+    for state in (*states, together):  # a network that left its target behind
+        for objective in agent.objectives:
+            state[objective.group] = [p + 0.1 for p in state[objective.group]]
+        before = copied(state)
+        agent.update_targets_(state)
+        for objective in agent.objectives:
+            group = objective.group
+            assert all(torch.equal(a, b) for a, b in zip(state[group], before[group], strict=True))
+    for group, params in together.items():
+        for member in range(POPULATION):
+            for of_all, own in zip(params, states[member][group], strict=True):
+                torch.testing.assert_close(of_all[member], own, rtol=1e-10, atol=1e-10)
+
+
+@every_algorithm
+def test_actions_are_deterministic_and_inside_the_box(name):
+    agent = agent_of(name)
+    state = agent.init(DO, DA, lambda network: stream(0, network))
+    observations = torch.from_numpy(np.random.default_rng(0).normal(size=(ROWS, DO))).float()
+    for factor in (1, 1e6):
+        actions = agent.act(state, factor * observations)
+        assert actions.shape == (ROWS, DA) and actions.dtype == torch.float32
+        assert (actions.abs() <= 1).all()
+        assert torch.equal(actions, agent.act(state, factor * observations))
+    only = {group: state[group] for group in agent.acting}
+    assert torch.equal(agent.act(only, observations), agent.act(state, observations))

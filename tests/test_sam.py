@@ -1,0 +1,195 @@
+"""SAM: against another implementation, on the objectives it is asked for, and the errors of asking wrongly."""
+
+import numpy as np
+import pytest
+import reference_learning as reference
+import torch
+from builders import random_dataset
+from pytorch_optimizer import SAM
+
+from corruptbench.algos.adam import Adam
+from corruptbench.errors import UsageError
+from corruptbench.optimizers import Optimizer, optimizer_for
+from corruptbench.registry import ALGORITHMS
+from corruptbench.train import Learner
+
+RHO = 0.05
+
+
+def small(name):
+    return ALGORITHMS.get(name)(hidden=(32, 32), batch_size=32)
+
+
+def learner(name, optimizer, dtype=torch.float64):
+    return Learner(small(name), optimizer, random_dataset(), seed=7, steps=100, engine="eager", dtype=dtype)
+
+
+# Against pytorch_optimizer
+
+
+def product_steps(run, objective, optimizer, batches, targets):
+    """One objective's weights after a step on each batch."""
+    params = [p.clone() for p in run.state[objective.group]]
+    moments = Adam(params)
+    for step, (batch, fixed) in enumerate(zip(batches, targets, strict=True), start=1):
+        gradient, _ = optimizer.gradient(objective.name, lambda p, b=batch, f=fixed: objective.loss(p, b, f), params)
+        rate = torch.tensor(3e-4, dtype=torch.float64)
+        moments.update_(params, gradient, torch.tensor(float(step), dtype=torch.float64), rate)
+    return params
+
+
+def other_steps(networks, loss, batches, targets, rho):
+    """The same with pytorch_optimizer's SAM around torch.optim.Adam; every network's tensors are its own parameters."""
+    networks = [[torch.nn.Parameter(p.clone()) for p in network] for network in networks]
+    parameters = [p for network in networks for p in network]
+    optimizer = SAM(parameters, torch.optim.Adam, rho=rho, perturb_eps=1e-12, lr=3e-4, betas=(0.9, 0.999), eps=1e-8)
+    for batch, fixed in zip(batches, targets, strict=True):
+
+        def closure(batch=batch, fixed=fixed):
+            optimizer.zero_grad()
+            value = loss(networks, batch, fixed)
+            value.backward()
+            return value
+
+        closure()
+        optimizer.step(closure)
+    return [[p.detach() for p in network] for network in networks]
+
+
+def v_loss(networks, batch, fixed):
+    return reference.value_loss(fixed.q, reference.state_value(networks[0], batch.observations))
+
+
+def q_loss(networks, batch, fixed):
+    qs = [reference.action_value(critic, batch.observations, batch.actions) for critic in networks]
+    return reference.critic_loss(fixed.y, qs, delta=1.0)
+
+
+@pytest.mark.parametrize("name", ["V", "Q"])
+def test_twenty_steps_agree_with_pytorch_optimizer(name):
+    """The five critics are one objective: the other SAM's norm runs over all the parameters it is given."""
+    run = learner("riql", Optimizer())
+    batches = [run.batch(step) for step in range(1, 21)]
+    targets = [run.agent.targets(run.state, batch) for batch in batches]
+    objective = next(o for o in run.agent.objectives if o.name == name)
+    if name == "Q":
+        networks, loss = reference.split(run.state["critic"]), q_loss
+    else:
+        networks, loss = [run.state["value"]], v_loss
+
+    expected = other_steps(networks, loss, batches, targets, RHO)
+    expected = {"weights": reference.joined(expected) if name == "Q" else expected[0]}
+    found = product_steps(run, objective, Optimizer("sam", (name,), RHO), batches, targets)
+    assert reference.relative_distance({"weights": found}, expected) <= 1e-6
+    # the bound tells SAM from Adam, and this rho from its neighbours
+    for wrong in (Optimizer(), Optimizer("sam", (name,), 1.1 * RHO)):
+        other = product_steps(run, objective, wrong, batches, targets)
+        assert reference.relative_distance({"weights": other}, expected) > 1e-5
+
+
+def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
+    seen = []
+    weights = [torch.ones(2, 3, 4, dtype=torch.float64), torch.ones(2, 1, 4, dtype=torch.float64)]
+
+    def loss(params):
+        seen.append([p.detach().clone() for p in params])
+        return sum((k + 1) * p.square().sum() for k, p in enumerate(params)), {}
+
+    # torch.func gives wrapped tensors to the loss; what they hold is read through the gradient 2 (k + 1) w
+    gradient, value = Optimizer("sam", ("Q",), RHO).gradient("Q", loss, weights)
+    assert len(seen) == 2  # the loss at w and at w + e
+    moved = [g / (2 * (k + 1)) - w for k, (g, w) in enumerate(zip(gradient, weights, strict=True))]
+    assert float(torch.cat([e.flatten() for e in moved]).norm()) == pytest.approx(RHO)
+    assert float(moved[1][0, 0, 0] / moved[0][0, 0, 0]) == pytest.approx(2)  # along the gradient
+    assert float(value) == 24 + 2 * 8  # at w
+    assert all(bool((w == 1).all()) for w in weights)
+
+
+def test_a_zero_gradient_leaves_the_weights_where_they_are():
+    weights = [torch.ones(3, 1)]
+    gradient, _ = Optimizer("sam", ("V",), RHO).gradient("V", lambda p: (0 * p[0].sum(), {}), weights)
+    assert torch.equal(gradient[0], torch.zeros(3, 1))
+
+
+# The objectives it is asked for
+
+
+@pytest.mark.parametrize(("name", "expected"), [("iql", ("V", "Q")), ("riql", ("V", "Q")), ("bc", ("actor",))])
+def test_default_objectives_of_sam(name, expected):
+    optimizer = optimizer_for(small(name), "sam")
+    assert optimizer == Optimizer("sam", expected, 0.05)
+
+
+def test_adam_perturbs_nothing():
+    assert optimizer_for(small("iql"), "adam") == Optimizer("adam", (), 0.0)
+
+
+def test_objectives_are_kept_in_the_agents_order():
+    optimizer = optimizer_for(small("iql"), "sam", on=("actor", "V"), rho=0.1)
+    assert optimizer == Optimizer("sam", ("V", "actor"), 0.1)
+
+
+CHANGED = {"V": ["value"], "Q": ["critic", "target_critic"], "actor": ["actor"]}
+SUBSETS = [("V",), ("Q",), ("actor",), ("V", "Q"), ("V", "actor"), ("Q", "actor"), ("V", "Q", "actor"), None]
+
+
+@pytest.mark.parametrize("name", ["iql", "riql"])
+@pytest.mark.parametrize("on", SUBSETS, ids=lambda on: "default" if on is None else "+".join(on))
+def test_one_step_of_sam_changes_the_named_networks_and_no_other(name, on):
+    plain, sam = learner(name, Optimizer()), learner(name, optimizer_for(small(name), "sam", on=on))
+    plain.advance(1)
+    sam.advance(1)
+    changed = [group for objective in on or ("V", "Q") for group in CHANGED[objective]]
+    for group in plain.state:
+        same = all(torch.equal(a, b) for a, b in zip(plain.state[group], sam.state[group], strict=True))
+        assert same == (group not in changed), group
+
+
+def test_one_step_of_sam_changes_the_actor_of_bc():
+    plain, sam = learner("bc", Optimizer()), learner("bc", optimizer_for(small("bc"), "sam"))
+    plain.advance(1)
+    sam.advance(1)
+    assert not torch.equal(plain.state["actor"][0], sam.state["actor"][0])
+
+
+# The errors of asking wrongly
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"), [("Sam", " (did you mean 'sam'?)"), ("adm", " (did you mean 'adam'?)"), ("rmsprop", "")]
+)
+def test_an_unknown_optimizer_is_named_with_the_known_ones(wrong, hint):
+    with pytest.raises(UsageError) as error:
+        optimizer_for(small("iql"), wrong)
+    assert str(error.value) == f"unknown optimizer {wrong!r}: known are adam, sam{hint}"
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("iql", "acto", "--sam-on 'acto' is no objective of iql: it has V, Q, actor (did you mean 'actor'?)"),
+        ("riql", "value", "--sam-on 'value' is no objective of riql: it has V, Q, actor"),
+        ("bc", "Q", "--sam-on 'Q' is no objective of bc: it has actor"),
+    ],
+)
+def test_an_unknown_objective_is_named_with_the_nearest_right_one(name, wrong, message):
+    for on in [(wrong,), ("actor", wrong)]:
+        with pytest.raises(UsageError) as error:
+            optimizer_for(small(name), "sam", on=on)
+        assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("rho", "shown"), [(0, "0"), (0.0, "0.0"), (-0.05, "-0.05"), (np.inf, "inf"), (np.nan, "nan")]
+)
+def test_rho_has_to_be_above_zero(rho, shown):
+    with pytest.raises(UsageError) as error:
+        optimizer_for(small("iql"), "sam", rho=rho)
+    assert str(error.value) == f"--rho is {shown}, allowed is any number above 0"
+
+
+def test_objectives_for_sam_without_sam_are_an_error():
+    with pytest.raises(UsageError) as error:
+        optimizer_for(small("iql"), "adam", on=("V",))
+    assert str(error.value) == "--sam-on names objectives for SAM: add --sam"
