@@ -4,7 +4,7 @@
 set -eu
 workers=${1:-2} units=${2:-3}
 for unit in $(seq 0 $((units - 1))); do
-  for steps in 100000 50000 25000; do
+  for steps in 25000 50000 100000; do
     echo "--algo iql --corrupt none --unit $unit --steps $steps"
   done
 done | xargs -P "$workers" -L 1 corruptbench run --out results

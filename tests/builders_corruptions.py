@@ -33,8 +33,8 @@ def transitions(rows: int = 300, do: int = 4, da: int = 3, seed: int = 0) -> Tra
 def awkward_transitions(rows: int = 300) -> TransitionDataset:
     """Few rows of hard numbers: a constant column, a far mean with a small spread, tiny and huge values, zeros."""
     rng = np.random.default_rng(1)
-    columns = [np.full(rows, 1.0), 1000 + 0.01 * rng.normal(size=rows), 1e-12 * rng.normal(size=rows), 1e6 * rng.normal(size=rows)]
-    observations = np.stack(columns, axis=1)
+    mean, spread = np.array([1, 1000, 0, 0]), np.array([0, 0.01, 1e-12, 1e6])
+    observations = mean + spread * rng.normal(size=(rows, 4))
     actions = np.stack([np.sign(rng.normal(size=rows)), np.zeros(rows)], axis=1)
     rewards = np.where(rng.uniform(size=rows) < 0.5, 0.0, 1.0)
     return dataset_of(observations, actions, rewards, observations[::-1] + 1, np.ones(rows))
@@ -48,7 +48,8 @@ def integer_transitions(rows: int = 257, do: int = 4, da: int = 2) -> Transition
     """
 
     def field(k, columns):
-        return [[((i * 7919 + j * 104729 + k * 15485863) % 2001 - 1000) / 1000 for j in range(columns)] for i in range(rows)]
+        numbers = [[7919 * i + 104729 * j + 15485863 * k for j in range(columns)] for i in range(rows)]
+        return [[(number % 2001 - 1000) / 1000 for number in row] for row in numbers]
 
     rewards = [row[0] for row in field(2, 1)]
     return dataset_of(field(0, do), field(1, da), rewards, field(3, do), [i % 50 == 49 for i in range(rows)])
@@ -140,7 +141,7 @@ class MisleadingSurrogate(ConstantSurrogate):
 
 
 class Float32Surrogate:
-    """A surrogate whose weights are float32 like a trained one's: it fails on float64, as matmul does, and keeps a log."""
+    """Q = sum of s and a in float32, like a trained surrogate: it fails on float64, and it keeps what it was asked."""
 
     sha256 = "5" * 64
 

@@ -117,7 +117,7 @@ def slow_pgd_row(surrogate, element, dataset, i, std, start, scale):
 
 
 def slow_attack(dataset, surrogate, seed, element, rate, scale, clip=False):
-    """The field of ``element`` under its adversarial corruption, the mask of touched rows, and z (NaN where untouched)."""
+    """The field of ``element`` under its attack, the mask of touched rows, and z (NaN in rows that are not touched)."""
     clean = getattr(dataset, FIELDS[element])
     corrupted, z = np.array(clean), np.full(clean.shape, np.nan)
     touched = slow_rows(seed, element, rate, len(clean))
@@ -133,7 +133,7 @@ def slow_attack(dataset, surrogate, seed, element, rate, scale, clip=False):
 
 
 def slow_sha256(dataset):
-    """The content hash: per field an ASCII line ``name dtype shape`` and the little-endian C-order bytes, value by value."""
+    """The content hash: per field the ASCII line ``name dtype shape`` and its little-endian bytes, value by value."""
     digest = hashlib.sha256()
     for name in HASHED:
         values = getattr(dataset, name)

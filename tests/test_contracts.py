@@ -20,18 +20,26 @@ every_corruption = pytest.mark.parametrize("name", CORRUPTIONS.names())
 every_algorithm = pytest.mark.parametrize("name", ALGORITHMS.names())
 
 
+CLASSES = [registry.get(name) for registry in (CORRUPTIONS, ALGORITHMS) for name in registry.names()]
+
+
+def clean_data():
+    return transitions(200, DO, DA)
+
+
 def corrupt(name, dataset=None, seed=0, **settings):
-    return CORRUPTIONS.get(name)(**settings)(dataset or transitions(200, DO, DA), Streams(seed), NetworkSurrogate(DO, DA))
+    return CORRUPTIONS.get(name)(**settings)(dataset or clean_data(), Streams(seed), NetworkSurrogate(DO, DA))
 
 
 # Both kinds
 
 
-@pytest.mark.parametrize("cls", [r.get(name) for r in (CORRUPTIONS, ALGORITHMS) for name in r.names()], ids=lambda c: c.name)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.name)
 def test_class_is_a_frozen_dataclass_with_plain_defaults_and_a_docstring_of_its_own(cls):
-    assert dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen
-    # A dataclass without a docstring is given its signature as one.
-    assert (cls.__doc__ or "").strip() and not cls.__doc__.startswith(f"{cls.__name__}(")
+    assert dataclasses.is_dataclass(cls)
+    assert cls.__dataclass_params__.frozen
+    assert (cls.__doc__ or "").strip()
+    assert not cls.__doc__.startswith(f"{cls.__name__}("), "the signature, which dataclasses put where none is written"
     made = cls()
     for field in dataclasses.fields(cls):
         assert type(getattr(made, field.name)) in (int, float, bool, str, tuple), field.name
@@ -54,7 +62,7 @@ def test_corruption_says_what_it_is(name):
 
 @every_corruption
 def test_corruption_returns_sound_data(name):
-    clean = transitions(200, DO, DA)
+    clean = clean_data()
     out = corrupt(name, clean)
     assert type(out) is Corrupted
     for field in (*HASHED, "episodes"):
@@ -68,7 +76,7 @@ def test_corruption_returns_sound_data(name):
 
 @every_corruption
 def test_corruption_leaves_its_input_as_it_was(name):
-    clean = transitions(200, DO, DA)
+    clean = clean_data()
     before = slow_sha256(clean)
     corrupt(name, clean)
     assert slow_sha256(clean) == before
@@ -78,13 +86,14 @@ def test_corruption_leaves_its_input_as_it_was(name):
 def test_corruption_is_deterministic(name):
     first, again = corrupt(name, seed=5), corrupt(name, seed=5)
     assert first.dataset.sha256 == again.dataset.sha256
-    assert first.masks.keys() == again.masks.keys() and first.audit == again.audit
+    assert first.masks.keys() == again.masks.keys()
+    assert first.audit == again.audit
     assert all(np.array_equal(first.masks[field], again.masks[field]) for field in first.masks)
 
 
 @every_corruption
 def test_masks_cover_the_declared_fields_and_every_changed_row(name):
-    clean = transitions(200, DO, DA)
+    clean = clean_data()
     out = corrupt(name, clean)
     assert set(out.masks) == DECLARED[CORRUPTIONS.get(name).element]
     for field in (*HASHED, "episodes"):
@@ -96,7 +105,7 @@ def test_masks_cover_the_declared_fields_and_every_changed_row(name):
 
 @every_corruption
 def test_rate_zero_is_the_identity(name):
-    clean = transitions(200, DO, DA)
+    clean = clean_data()
     assert slow_sha256(corrupt(name, clean, rate=0.0).dataset) == slow_sha256(clean)
 
 
@@ -104,7 +113,7 @@ def test_rate_zero_is_the_identity(name):
 def test_corruption_touches_something_at_its_defaults(name):
     out = corrupt(name)
     assert all(mask.any() for mask in out.masks.values())
-    assert out.dataset.sha256 != transitions(200, DO, DA).sha256
+    assert out.dataset.sha256 != clean_data().sha256
 
 
 # Algorithms
@@ -133,7 +142,8 @@ def batch_of(seed=0):
 
 def population(agent):
     """Three states and batches of their own, and the same with a leading axis."""
-    states, batches = [state_of(agent, seed) for seed in range(POPULATION)], [batch_of(seed) for seed in range(POPULATION)]
+    states = [state_of(agent, seed) for seed in range(POPULATION)]
+    batches = [batch_of(seed) for seed in range(POPULATION)]
     together = {g: [torch.stack(ps) for ps in zip(*(s[g] for s in states), strict=True)] for g in states[0]}
     return states, batches, together, Batch(*(torch.stack(field) for field in zip(*batches, strict=True)))
 
@@ -169,10 +179,12 @@ def test_objectives_have_names_of_their_own_and_groups_that_exist(name):
     agent = agent_of(name)
     state, objectives = state_of(agent), agent.objectives
     names = [objective.name for objective in objectives]
-    assert names and len(names) == len(set(names))
+    assert names
+    assert len(names) == len(set(names))
     assert {objective.group for objective in objectives} <= state.keys()
     assert set(agent.acting) <= state.keys()
-    assert set(agent.sam_on) <= set(names) and len(agent.sam_on) == len(set(agent.sam_on))
+    assert set(agent.sam_on) <= set(names)
+    assert len(agent.sam_on) == len(set(agent.sam_on))
 
 
 @every_algorithm
@@ -259,7 +271,8 @@ def test_actions_are_deterministic_and_inside_the_box(name):
     observations = torch.from_numpy(np.random.default_rng(0).normal(size=(ROWS, DO))).float()
     for factor in (1, 1e6):
         actions = agent.act(state, factor * observations)
-        assert actions.shape == (ROWS, DA) and actions.dtype == torch.float32
+        assert actions.shape == (ROWS, DA)
+        assert actions.dtype == torch.float32
         assert (actions.abs() <= 1).all()
         assert torch.equal(actions, agent.act(state, factor * observations))
     only = {group: state[group] for group in agent.acting}

@@ -2,9 +2,9 @@
 
     python tests/golden/make_corruptions.py
 
-The dataset is ``integer_transitions`` of ``tests/builders_corruptions.py``, the settings are each corruption's defaults,
-the corruption seed is unit 0's. The same bytes are promised on any machine, so a new number means another protocol:
-never make them again to turn a test green. Nothing is written where the slow version of the tests disagrees.
+The dataset is ``integer_transitions`` of ``tests/builders_corruptions.py``, the settings are each corruption's
+defaults, the corruption seed is unit 0's. The same bytes are promised on any machine, so a new number means another
+protocol: never make them again to turn a test green. Nothing is written where the slow version of the tests disagrees.
 """
 
 import json
