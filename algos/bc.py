@@ -14,7 +14,7 @@ from corruptbench.types import Batch
 @register("bc")
 @dataclass(frozen=True)
 class BC(Agent):
-    """L_actor = mean |pi(s) - a|^2 with a deterministic tanh actor."""
+    """Regression on the actions: L_actor = mean |pi(s) - a|^2, deterministic tanh actor."""
 
     def init(self, observation_dim: int, action_dim: int, streams: Callable[[str], PCG64]) -> State:
         return {"actor": init_mlp(streams("actor"), (observation_dim, *self.hidden, action_dim))}

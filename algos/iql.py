@@ -24,7 +24,7 @@ class Targets(NamedTuple):
 @ALGORITHMS.register("iql")
 @dataclass(frozen=True)
 class IQL(Agent):
-    """Expectile value, clipped twin critics, advantage-weighted actor.
+    """Implicit Q-learning: expectile value, clipped twin critics, advantage-weighted actor.
 
     q = min_k Qtarget_k(s, a),  A = q - V(s),  y = r + discount (1 - d) V(s')
     L_V = mean |expectile - 1(q - V(s) < 0)| (q - V(s))^2

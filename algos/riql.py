@@ -18,7 +18,7 @@ from corruptbench.types import Batch
 @ALGORITHMS.register("riql")
 @dataclass(frozen=True)
 class RIQL(Agent):
-    """IQL whose value signal is the alpha-quantile of K critics and whose critics are trained with a Huber loss.
+    """Robust IQL: the value signal is the alpha-quantile of K critics, which are trained with a Huber loss.
 
     q = alpha-quantile_k Qtarget_k(s, a),  A = q - V(s),  y = clip(r + discount (1 - d) V(s'), -100, 1000)
     L_V and L_actor as in IQL

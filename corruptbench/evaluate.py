@@ -38,6 +38,7 @@ def evaluate(policy: Callable[[np.ndarray], np.ndarray], environment: Environmen
     envs = [make(environment) for _ in seeds]
     space = envs[0].action_space
     low, high = space.low, space.high  # type: ignore[attr-defined]
+    center, half = (low + high) / 2, (high - low) / 2
     observations = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
     returns, lengths = np.zeros(episodes), np.zeros(episodes, int)
     running = np.ones(episodes, bool)
@@ -49,7 +50,7 @@ def evaluate(policy: Callable[[np.ndarray], np.ndarray], environment: Environmen
             raise Diverged(
                 f"the policy returned an action that is not finite, after {lengths.max()} steps of evaluation"
             )
-        actions = np.clip(low + (np.clip(actions, -1, 1) + 1) / 2 * (high - low), low, high).astype(np.float32)
+        actions = np.clip(center + half * actions, low, high).astype(np.float32)
         for i in np.flatnonzero(running):
             observations[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
             returns[i] += float(reward)

@@ -22,6 +22,7 @@ from corruptbench.store import check_manifest, pretty, publish, read_json, sha25
 from corruptbench.train import Learner, Policy
 from corruptbench.types import TransitionDataset
 from corruptbench.versions import versions
+from corruptbench.weights import load_weights, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,6 @@ class ClippedCritics:
 
 def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:
     """The dataset's surrogate: shipped, cached, or trained now."""
-    from corruptbench.weights import load_weights
-
     for folder in (ASSETS / dataset.id, cache_folder(dataset)):
         if (folder / CARD).is_file():
             card = read_json(folder / CARD)
@@ -73,8 +72,6 @@ def cache_folder(dataset: TransitionDataset) -> Path:
 
 def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:
     """Trains IQL on the clean dataset with the surrogate's own seed and writes weights and card into ``folder``."""
-    from corruptbench.weights import save_weights
-
     agent = IQL()
     learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
     with tqdm(total=STEPS, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:

@@ -73,10 +73,9 @@ def critic_loss(y: Tensor, qs: Sequence[Tensor], delta: float | None = None) -> 
     for q in qs:
         u = y - q
         if delta is None:
-            pieces = u * u
+            total = total + (u * u).sum()
         else:
-            pieces = torch.where(u.abs() < delta, u * u / (2 * delta), u.abs() - delta / 2)
-        total = total + pieces.sum()
+            total = total + torch.where(u.abs() < delta, u * u / (2 * delta), u.abs() - delta / 2).sum()
     return total / (len(qs) * len(y))
 
 

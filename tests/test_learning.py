@@ -1,5 +1,7 @@
 """Training is section 3 of the protocol: the equations, the steps against a slow reference, and what a seed decides."""
 
+import itertools
+import logging
 import math
 import shutil
 
@@ -9,6 +11,7 @@ import reference_learning as reference
 import torch
 from builders import random_dataset
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from corruptbench import train
 from corruptbench.algos import losses
@@ -50,7 +53,7 @@ def bytes_of(run):
 def random_network(rng, sizes, last=1.0, ensemble=()):
     """A float64 network whose outputs are spread by about ``last``."""
     params = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(sizes):
         scale = 1.5 / math.sqrt(inputs)
         params.append(torch.from_numpy(rng.normal(scale=scale, size=(*ensemble, inputs, outputs))))
         params.append(torch.from_numpy(rng.normal(scale=scale, size=(*ensemble, 1, outputs))))
@@ -356,9 +359,7 @@ def test_training_neither_reads_nor_writes_global_random_state():
 def initial(name, do=11, da=3, seed=0):
     """The initial weights at the protocol's size, where the extremes of a uniform are close to its bounds."""
     agent = ALGORITHMS.get(name)()
-    run = Learner(
-        agent, optimizer_for(agent, "adam"), random_dataset(do=do, da=da), seed=seed, steps=1, engine="eager"
-    )
+    run = Learner(agent, optimizer_for(agent, "adam"), random_dataset(do=do, da=da), seed=seed, steps=1, engine="eager")
     return run.state
 
 
@@ -518,3 +519,23 @@ def test_auto_compiles_where_a_compiler_is_found(monkeypatch, compilers, expecte
     monkeypatch.setattr(shutil, "which", lambda name: name if name in compilers else None)
     assert train.resolve_engine("auto") == expected
     assert train.resolve_engine("eager") == "eager"
+
+
+def test_a_step_that_cannot_be_compiled_is_trained_eagerly_unless_compiling_was_asked_for(monkeypatch, caplog):
+    def refusing(update, **options):
+        def step(*inputs):
+            raise TorchDynamoException("no graph\nand a long story")
+
+        return step
+
+    monkeypatch.setattr(torch, "compile", refusing)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    run, eager = learner("bc", engine="auto"), learner("bc", engine="eager")
+    with caplog.at_level(logging.WARNING):
+        run.advance(3)
+    eager.advance(3)
+    assert caplog.messages == ["bc cannot be compiled and is trained eagerly: no graph"]
+    assert run.engine == "eager"
+    assert bytes_of(run) == bytes_of(eager)
+    with pytest.raises(TorchDynamoException, match="no graph"):
+        learner("bc", engine="compiled").advance(1)

@@ -39,7 +39,7 @@ def main() -> None:
         if digest != slow_hash(name, seed):
             raise SystemExit(f"{name}: the product says {digest}, the slow version {slow_hash(name, seed)}")
     table = {"dataset": "integer_transitions()", "corruption_seed": seed, "sha256": hashes}
-    (HERE / "corruptions.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    (HERE / "corruptions.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""Writes what the committed records show into the docs: python scripts/results.py
+
+Tables between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of README.md and docs/learning.md, and the learning curves as
+docs/figures/*.csv and *.png. Everything comes from leaderboard/records, so the same records give the same text.
+"""
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from corruptbench import stats
+from corruptbench.records import RunRecord, read_records
+from corruptbench.report import shown_name
+from corruptbench.suites import suite
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "leaderboard" / "records"
+FIGURES = ROOT / "docs" / "figures"
+CURVE = ("run_id", "algo", "corruption", "unit", "steps", "step", "return_mean", "normalized_mean")
+
+
+def main() -> None:
+    records = read_records(RECORDS)
+    horizon = [r for r in records if (r.spec.algorithm.name, r.spec.optimizer.name) == ("iql", "adam") and is_clean(r)]
+    core = [r for r in records if suite("core").selects(r)]
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    insert(ROOT / "docs" / "learning.md", "horizon", horizon_table(horizon))
+    insert(ROOT / "docs" / "learning.md", "core", core_table(core))
+    insert(ROOT / "README.md", "core", core_table(core))
+    curves("horizon", horizon, lambda r: "IQL on the clean data", lambda r: f"{r.spec.steps:,} steps")
+    curves("core", core, lambda r: r.spec.corruption.name, name)
+
+
+def is_clean(record: RunRecord) -> bool:
+    return record.spec.corruption.name == "none" and record.spec.dataset == "hopper-replay"
+
+
+def name(record: RunRecord) -> str:
+    return shown_name(record.spec.algorithm.name, record.spec.optimizer.name)
+
+
+def scores(records: list[RunRecord]) -> list[float]:
+    """Normalized scores by unit; the tables here are only made of sound runs, and say so otherwise."""
+    ordered = sorted(records, key=lambda r: r.spec.unit if r.spec.unit is not None else -1)
+    return [float("nan") if r.score is None else float(r.score["normalized_mean"] or 0) for r in ordered]
+
+
+def horizon_table(records: list[RunRecord]) -> str:
+    groups: dict[int, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[record.spec.steps].append(record)
+    longest = stats.mean(scores(groups[max(groups)]))
+    lines = ["| steps | n | mean score | std | of the longest | units |", "|---:|---:|---:|---:|---:|---|"]
+    for steps in sorted(groups):
+        values = scores(groups[steps])
+        spread = stats.std(values)
+        lines.append(
+            f"| {steps:,} | {len(values)} | {stats.mean(values):.1f} | {'' if spread is None else f'{spread:.1f}'} "
+            f"| {100 * stats.mean(values) / longest:.0f} % | {', '.join(f'{v:.1f}' for v in values)} |"
+        )
+    return "\n".join(lines)
+
+
+def core_table(records: list[RunRecord]) -> str:
+    selected = suite("core")
+    groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        groups[name(record), record.spec.corruption.name].append(record)
+    shown = [c for c in selected.corruptions if any(key[1] == c for key in groups)]
+    lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---:|" * len(shown)]
+    for algorithm in selected.algorithms:
+        cells = [cell(scores(groups[algorithm, corruption])) for corruption in shown]
+        lines.append(f"| {algorithm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(values: list[float]) -> str:
+    """``41.2 ± 3.0 (n=3)``, without a spread for one unit."""
+    if not values:
+        return "-"
+    spread = stats.std(values)
+    return f"{stats.mean(values):.1f}{'' if spread is None else f' ± {spread:.1f}'} (n={len(values)})"
+
+
+def insert(path: Path, marker: str, text: str) -> None:
+    """Replaces what stands between a pair of markers."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    old = path.read_text("utf-8")
+    if not pattern.search(old):
+        raise SystemExit(f"{path} has no pair of markers {marker!r}")
+    path.write_text(pattern.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old), "utf-8")
+
+
+def curves(
+    file: str, records: list[RunRecord], panel: Callable[[RunRecord], str], line: Callable[[RunRecord], str]
+) -> None:
+    """One panel for each value of ``panel``, one colour for each value of ``line``, one thin line a unit."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CURVE, lineterminator="\n")
+    writer.writeheader()
+    panels = sorted({panel(r) for r in records}, key=lambda p: (p != "none", p))
+    colors = {value: f"C{i}" for i, value in enumerate(sorted({line(r) for r in records}))}
+    figure = Figure(figsize=(1.2 + 4.2 * len(panels), 3.6), layout="constrained")
+    axes = dict(zip(panels, figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], strict=True))
+    ordered = sorted(records, key=lambda r: (panel(r), line(r), r.spec.unit or 0, r.run_id))
+    for record in ordered:
+        with (RECORDS / record.run_id / "curve.csv").open() as stream:
+            points = list(csv.DictReader(stream))
+        spec = record.spec
+        for point in points:
+            fixed = (record.run_id, name(record), spec.corruption.name, spec.unit, spec.steps)
+            measured = (point["step"], *(f"{float(point[k]):.4f}" for k in CURVE[-2:]))
+            writer.writerow(dict(zip(CURVE, (*fixed, *measured), strict=True)))
+        steps, values = [int(p["step"]) for p in points], [float(p["normalized_mean"]) for p in points]
+        target = axes[panel(record)]
+        target.plot(steps, values, color=colors[line(record)], linewidth=1, alpha=0.8, label=line(record))
+    for title, target in axes.items():
+        target.set(title=title, xlabel="training step")
+        known = dict(zip(*target.get_legend_handles_labels()[::-1], strict=True))
+        target.legend(known.values(), known.keys(), fontsize=8)
+    axes[panels[0]].set_ylabel("normalized score, 10 episodes")
+    (FIGURES / f"{file}.csv").write_text(text.getvalue())
+    figure.savefig(FIGURES / f"{file}.png", dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

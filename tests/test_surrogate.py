@@ -1,0 +1,95 @@
+"""The shipped surrogate, and how strong an attack against it is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from corruptbench import surrogates
+from corruptbench.contract import apply
+from corruptbench.data import ASSETS
+from corruptbench.errors import IntegrityError
+from corruptbench.registry import CORRUPTIONS
+from corruptbench.rng import unit_seeds
+from corruptbench.store import read_json
+from corruptbench.surrogates import surrogate_for
+from corruptbench.types import Streams
+
+
+def test_the_shipped_surrogate_is_iql_on_the_clean_data_with_a_seed_of_its_own(hopper):
+    card = read_json(ASSETS / "hopper-replay" / surrogates.CARD)
+    assert (card["algorithm"], card["steps"], card["dataset_sha256"]) == ("iql", 100_000, hopper.sha256)
+    assert card["train_seed"] == surrogates.SEED
+    assert card["train_seed"] not in {seed for unit in range(100) for seed in unit_seeds(unit)}
+
+
+def test_its_value_is_the_minimum_of_its_critics_on_raw_observations(hopper):
+    surrogate = surrogate_for(hopper)
+    s, a = torch.tensor(hopper.observations[:50]), torch.tensor(hopper.actions[:50])
+    state, normalisation = surrogate.model.state, surrogate.model.normalisation
+    x = torch.cat([(s - normalisation.mean) / normalisation.scale, a], -1)
+    critics = []
+    for k in range(2):
+        w = [p[k] for p in state["critic"]]
+        critics.append((torch.relu(torch.relu(x @ w[0] + w[1]) @ w[2] + w[3]) @ w[4] + w[5]).squeeze(-1))
+    torch.testing.assert_close(surrogate.value(s, a), torch.minimum(*critics), rtol=1e-5, atol=1e-4)
+    assert surrogate.policy(s).shape == (50, 3)
+    assert surrogate.policy(s).abs().max() <= 1
+
+
+def test_it_has_learned_which_states_are_worth_more(hopper):
+    """Its value follows the discounted return that really came: not a network that merely has the right shape."""
+    surrogate = surrogate_for(hopper)
+    value = surrogate.value(torch.tensor(hopper.observations), torch.tensor(hopper.actions)).numpy()
+    returns, following = np.zeros(len(hopper)), 0.0
+    for i in range(len(hopper) - 1, -1, -1):
+        last = i == len(hopper) - 1 or hopper.episodes[i + 1] != hopper.episodes[i]
+        following = hopper.rewards[i] + 0.99 * (0.0 if last else following)
+        returns[i] = following
+    assert np.corrcoef(value, returns)[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("threat", ["obs-adv", "act-adv"])
+def test_the_attack_lowers_the_value_at_least_twice_as_far_as_noise_of_the_same_budget(hopper, threat):
+    corruption = CORRUPTIONS.get(threat)(rate=0.1)
+    surrogate = surrogate_for(hopper)
+    audit = apply(corruption, threat, hopper, Streams(unit_seeds(0)[1]), surrogate).audit[corruption.element]
+    attacked = audit["value_before"] - audit["value_after"]
+    noise = audit["value_before"] - audit["value_under_noise"]
+    assert attacked > 0
+    assert attacked >= 2 * noise
+    assert audit["surrogate_weak"] is False
+    assert audit["largest_z"] <= 1
+
+
+def test_a_changed_surrogate_is_an_error_that_names_the_file(hopper, tmp_path, monkeypatch):
+    folder = tmp_path / "hopper-replay"
+    folder.mkdir()
+    for name in (surrogates.CARD, surrogates.WEIGHTS):
+        (folder / name).write_bytes((ASSETS / "hopper-replay" / name).read_bytes())
+    content = bytearray((folder / surrogates.WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / surrogates.WEIGHTS).write_bytes(content)
+    monkeypatch.setattr(surrogates, "ASSETS", tmp_path)
+    with pytest.raises(IntegrityError, match=r"surrogate\.safetensors: its content is not what .*surrogate\.json says"):
+        surrogate_for(hopper)
+
+
+def test_a_dataset_without_one_gets_one_trained_announced_and_cached(hopper, monkeypatch, caplog):
+    """With 20 steps instead of 100,000; another dataset has another place in the cache."""
+    monkeypatch.setattr(surrogates, "STEPS", 20)
+    fewer = hopper.replace(id="file:fewer.hdf5", **{f: getattr(hopper, f)[:500] for f in _fields(hopper)})
+    with caplog.at_level("INFO"):
+        first = surrogate_for(fewer)
+    assert "no surrogate for file:fewer.hdf5 yet: training IQL on the clean data for 20 steps, once" in caplog.text
+    caplog.clear()
+    assert surrogate_for(fewer).sha256 == first.sha256
+    assert not caplog.text
+    other = fewer.replace(rewards=-fewer.rewards)
+    assert surrogates.cache_folder(other) != surrogates.cache_folder(fewer)
+    assert surrogate_for(other).sha256 != first.sha256
+
+
+def _fields(dataset):
+    return [f.name for f in dataclasses.fields(dataset) if isinstance(getattr(dataset, f.name), np.ndarray)]
