@@ -10,6 +10,7 @@ from numpy.random import PCG64
 from torch import Tensor
 
 from corruptbench.algos.networks import Params, mlp
+from corruptbench.errors import UsageError
 from corruptbench.types import Batch
 
 State = dict[str, Params]  # group name -> parameters, targets included
@@ -40,6 +41,16 @@ class Agent(ABC):
     name: ClassVar[str]
     sam_on: ClassVar[tuple[str, ...]] = ()  # objectives that ``--sam`` perturbs, all of them where none is named
     acting: ClassVar[tuple[str, ...]] = ("actor",)  # groups that ``act`` reads
+
+    def __post_init__(self) -> None:
+        self.require("hidden", min(self.hidden, default=0) >= 1, "widths of 1 and above")
+        self.require("learning_rate", 0 < self.learning_rate < float("inf"), "any number above 0")
+        self.require("batch_size", self.batch_size >= 1, "1 and above")
+
+    def require(self, name: str, sound: bool, allowed: str) -> None:
+        """Raises UsageError, with the value found and the values allowed, for a setting that makes no sense."""
+        if not sound:
+            raise UsageError(f"{self.name}: {name} is {getattr(self, name)}, allowed is {allowed}")
 
     @abstractmethod
     def init(self, observation_dim: int, action_dim: int, streams: Callable[[str], PCG64]) -> State:

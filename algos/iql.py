@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from numpy.random import PCG64
@@ -39,6 +39,10 @@ class IQL(Agent):
 
     sam_on: ClassVar[tuple[str, ...]] = ("V", "Q")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_value_settings(self)
+
     def init(self, observation_dim: int, action_dim: int, streams: Callable[[str], PCG64]) -> State:
         critic = init_mlp(streams("critic"), (observation_dim + action_dim, *self.hidden, 1), ensemble=(2,))
         return {
@@ -71,6 +75,14 @@ class IQL(Agent):
     def q_statistic(self, critic: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """min_k Q_k(s, a), ``(..., batch)``: what V is trained against, and what an attack on IQL lowers."""
         return q_values(critic, observations, actions).amin(-2)
+
+
+def require_value_settings(agent: Any) -> None:
+    """Raises UsageError for settings of IQL and its relatives that make no sense."""
+    agent.require("expectile", 0 < agent.expectile < 1, "above 0 and under 1")
+    agent.require("beta", 0 <= agent.beta < float("inf"), "0 and above")
+    agent.require("discount", 0 <= agent.discount <= 1, "0 to 1")
+    agent.require("target_rate", 0 <= agent.target_rate <= 1, "0 to 1")
 
 
 def value_objective(expectile: float) -> Objective:

@@ -8,7 +8,7 @@ from numpy.random import PCG64
 from torch import Tensor
 
 from corruptbench.algos.agent import Agent, Info, Objective, State
-from corruptbench.algos.iql import Targets, actor_objective, q_values, value_objective, values
+from corruptbench.algos.iql import Targets, actor_objective, q_values, require_value_settings, value_objective, values
 from corruptbench.algos.losses import huber_loss, quantile
 from corruptbench.algos.networks import Params, clone, ema_, init_mlp, uniform
 from corruptbench.registry import ALGORITHMS
@@ -36,6 +36,14 @@ class RIQL(Agent):
     target_max: float = 1000.0
 
     sam_on: ClassVar[tuple[str, ...]] = ("V", "Q")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_value_settings(self)
+        self.require("critics", self.critics >= 1, "1 and above")
+        self.require("alpha", 0 <= self.alpha <= 1, "0 to 1")
+        self.require("delta", 0 < self.delta < float("inf"), "any number above 0")
+        self.require("target_min", self.target_min <= self.target_max, "target_max and below")
 
     def init(self, observation_dim: int, action_dim: int, streams: Callable[[str], PCG64]) -> State:
         bits = streams("critic")

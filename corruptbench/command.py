@@ -1,23 +1,24 @@
 """The command that repeats a run, and the settings in which it differs from the defaults."""
 
 import dataclasses
-import inspect
 import shlex
-from pathlib import Path
 from typing import Any
 
 from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.corruption import Corruption
-from corruptbench.registry import PLUGIN_MODULE
+from corruptbench.registry import plugin_file
 from corruptbench.spec import DEFAULT_STEPS, RunSpec
 
 
-def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: str | None) -> str:
-    """``corruptbench run ...`` in one spelling; a plug-in's file is named without its folder."""
+def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str, Agent] | None) -> str:
+    """``corruptbench run ...`` in one spelling; a plug-in's file is named without its folder.
+
+    ``preset`` is the name of the preset and the agent as it alone would make it.
+    """
     named = ["corruptbench", "run", "--algo", spec.algorithm.name]
-    for plugin in (agent, corruption):
-        if type(plugin).__module__.startswith(PLUGIN_MODULE):
-            named += ["--plugin", Path(inspect.getfile(type(plugin))).name]
+    for plugin in dict.fromkeys(plugin_file(type(part)) for part in (agent, corruption)):
+        if plugin is not None:
+            named += ["--plugin", plugin.name]
     optimizer = spec.optimizer
     if optimizer.name != "adam":
         named += ["--sam"] if optimizer.name == "sam" else ["--optimizer", optimizer.name]
@@ -25,20 +26,19 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: str | Non
         if optimizer.on != default:
             named += ["--sam-on", ",".join(optimizer.on)]
         if optimizer.rho != 0.05:
-            named += ["--rho", f"{optimizer.rho:g}"]
+            named += ["--rho", str(optimizer.rho)]
     threat = ",".join(f"{name}={value}" for name, value in sorted(_changed(corruption).items()))
     named += ["--corrupt", f"{spec.corruption.name}:{threat}" if threat else spec.corruption.name]
     named += ["--dataset", spec.dataset]
     if preset:
-        named += ["--preset", preset]
-    else:
-        for name, value in sorted(_changed(agent).items()):
-            named += [f"--{spec.algorithm.name}.{name.replace('_', '-')}", value]
+        named += ["--preset", preset[0]]
+    for name, value in sorted(_changed(agent, preset[1] if preset else None).items()):
+        named += _option(f"--{spec.algorithm.name}.{name.replace('_', '-')}", value)
     env = spec.environment
     if env.references_supplied or spec.dataset.startswith("file:"):
         named += ["--env", env.id]
     if env.references_supplied:
-        named += ["--ref-min", repr(env.reference_min), "--ref-max", repr(env.reference_max)]
+        named += _option("--ref-min", str(env.reference_min)) + _option("--ref-max", str(env.reference_max))
     if spec.unit is None:
         named += ["--seed", str(spec.train_seed), "--corruption-seed", str(spec.corruption_seed)]
     elif spec.unit:
@@ -53,9 +53,16 @@ def changed(settings: Any, prefix: str) -> dict[str, str]:
     return {f"{prefix}.{k}": v for k, v in _changed(settings).items() if k not in ("rate", "scale")}
 
 
-def _changed(settings: Any) -> dict[str, str]:
-    found = {f.name: (getattr(settings, f.name), f.default) for f in dataclasses.fields(settings)}
-    return {name: _text(value) for name, (value, default) in found.items() if value != default}
+def _changed(settings: Any, base: Any = None) -> dict[str, str]:
+    """Field -> value where it differs from ``base``, or from the default where there is none."""
+    fields = dataclasses.fields(settings)
+    usual = {f.name: f.default if base is None else getattr(base, f.name) for f in fields}
+    return {name: _text(getattr(settings, name)) for name in usual if getattr(settings, name) != usual[name]}
+
+
+def _option(flag: str, value: str) -> list[str]:
+    """In two words, in one where the value would be taken for a flag."""
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def _text(value: Any) -> str:

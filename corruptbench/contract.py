@@ -1,9 +1,12 @@
 """What every corruption owes, checked each time one was called: plug-ins break in ways that a score would hide."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from corruptbench.corruptions.corruption import Corruption
-from corruptbench.errors import CorruptBenchError, PluginError
+from corruptbench.errors import CorruptBenchError, PluginError, sentence
+from corruptbench.store import canonical
 from corruptbench.types import HASHED, Corrupted, Streams, Surrogate, TransitionDataset
 
 
@@ -16,7 +19,7 @@ def apply(
         result = corruption(clean, streams, surrogate)
     except CorruptBenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"corruption {name!r} raised {sentence(error)}") from error
     for field, values in copies.items():
         if not np.array_equal(values, getattr(clean, field)):
@@ -29,6 +32,17 @@ def check(clean: TransitionDataset, result: object, where: str) -> None:
     """Type, shapes, dtypes, finite values, terminations untouched, and masks that name every changed row."""
     if not isinstance(result, Corrupted):
         raise PluginError(f"{where} returned a {type(result).__name__}, needed is a Corrupted")
+    for part, value, kind in (
+        ("dataset", result.dataset, TransitionDataset),
+        ("masks", result.masks, Mapping),
+        ("audit", result.audit, Mapping),
+    ):
+        if not isinstance(value, kind):
+            raise PluginError(f"{where} returned {part} of type {type(value).__name__}, needed is a {kind.__name__}")
+    try:
+        canonical(dict(result.audit))
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{where} returned an audit that is no JSON: {error}") from error
     for field in HASHED:
         old, new = getattr(clean, field), getattr(result.dataset, field)
         if new.shape != old.shape or new.dtype != old.dtype:
@@ -36,7 +50,9 @@ def check(clean: TransitionDataset, result: object, where: str) -> None:
         if not np.isfinite(new).all():
             raise PluginError(f"{where} returned {field} with {(~np.isfinite(new)).sum()} values that are not finite")
         changed = (new != old).reshape(len(old), -1).any(1)
-        mask = result.masks.get(field, np.zeros(len(old), bool))
+        mask = np.asarray(result.masks.get(field, np.zeros(len(old), bool)))
+        if not isinstance(result.masks.get(field, mask), np.ndarray):
+            raise PluginError(f"{where} returned a mask of {field} that is no array")
         if mask.shape != changed.shape or mask.dtype != bool:
             raise PluginError(
                 f"{where} returned a mask of {field} {mask.dtype} {mask.shape}, needed is bool {changed.shape}"
@@ -45,8 +61,3 @@ def check(clean: TransitionDataset, result: object, where: str) -> None:
             raise PluginError(f"{where} changed {(changed & ~mask).sum()} rows of {field} that its mask does not name")
     if (result.dataset.terminations != clean.terminations).any():
         raise PluginError(f"{where} changed terminations, which are never corrupted")
-
-
-def sentence(error: BaseException) -> str:
-    """An exception on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -69,10 +69,11 @@ def read_hdf5(path: Path, name: str, env: Environment) -> TransitionDataset:
             following[steps["terminals"]] = observations[steps["terminals"]]
             keep = ~steps["timeouts"]
             keep[-1] = False
-    box = make(env).action_space
-    low, high = box.low.astype(np.float64), box.high.astype(np.float64)  # type: ignore[attr-defined]
-    if low.shape != steps["actions"].shape[1:]:
-        raise DataError(f"{path}: actions of {steps['actions'].shape[1:]}, and {env.id} has {low.shape}")
+    made = make(env)
+    low, high = (bound.astype(np.float64) for bound in (made.action_space.low, made.action_space.high))  # type: ignore[attr-defined]
+    for field, shape in (("actions", low.shape), ("observations", made.observation_space.shape)):
+        if steps[field].shape[1:] != shape:
+            raise DataError(f"{path}: {field} of {steps[field].shape[1:]}, and {env.id} has {shape}")
     actions = ((2 * steps["actions"] - (low + high)) / (high - low)).astype(np.float32)
     return TransitionDataset(
         id=name,
@@ -94,9 +95,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             if missing:
                 raise DataError(f"{path}: the key {missing[0]!r} is missing")
             names = [*FIELDS, *(n for n in ("next_observations", "final_observations") if n in file)]
+            for field in names:
+                if not isinstance(file[field], h5py.Dataset) or not file[field].shape:
+                    raise DataError(f"{path}: {field} is no array")
             steps = {field: np.asarray(file[field][...]) for field in names}
     except OSError as error:
-        raise DataError(f"{path}: not readable as HDF5: {error}") from error
+        raise DataError(f"{path}: not readable as HDF5: {' '.join(str(error).split())}") from error
     count = len(steps["observations"])
     if count == 0:
         raise DataError(f"{path}: there is nothing in it")
@@ -113,9 +117,14 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             values = values[:, 0]
         elif values.ndim != 2:
             raise DataError(f"{path}: {field} has {values.ndim} axes, and two are needed")
+        if not flat and field != "actions" and values.shape[1] != steps["observations"].shape[1]:
+            width = steps["observations"].shape[1]
+            raise DataError(f"{path}: {field} has {values.shape[1]} values a row and observations {width}")
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found in the next line
+            values = values.astype(np.float32)
         bad = ~np.isfinite(values)
         if bad.any():
             first = int(np.flatnonzero(bad.reshape(len(values), -1).any(1))[0])
             raise DataError(f"{path}: {field} has {bad.sum()} values that are not finite, the first in row {first}")
-        steps[field] = values.astype(bool) if field in ("terminals", "timeouts") else values.astype(np.float32)
+        steps[field] = values.astype(bool) if field in ("terminals", "timeouts") else values
     return steps

@@ -47,8 +47,11 @@ def environment(name: str, reference_min: float | None = None, reference_max: fl
 
 
 def make(env: Environment) -> gymnasium.Env:
-    """The environment itself; raises DataError where its actions are not a bounded Box."""
-    made = gymnasium.make(env.id, disable_env_checker=True)
+    """The environment itself; raises DataError where it cannot be made or its actions are not a bounded Box."""
+    try:
+        made = gymnasium.make(env.id, disable_env_checker=True)
+    except (ImportError, gymnasium.error.Error) as error:
+        raise DataError(f"{env.id} cannot be made: {' '.join(str(error).split())}") from error
     space = made.action_space
     if not isinstance(space, gymnasium.spaces.Box) or not space.is_bounded():
         raise DataError(f"{env.id} has {space} for actions, and only a bounded Box can be used")

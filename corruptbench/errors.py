@@ -46,6 +46,11 @@ class Diverged(CorruptBenchError):
     exit_code = 1
 
 
+def sentence(error: BaseException) -> str:
+    """An exception of somebody's code on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` or nothing, to end a sentence about a wrong name."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)

@@ -4,33 +4,39 @@ A built-in is any class that a module of the package registers, so adding one is
 up among the entry points of installed packages, and ``package.module:Class`` names a class directly.
 """
 
+import dataclasses
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import logging
 import pkgutil
 import sys
+import typing
 from collections.abc import Callable
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
 
-from corruptbench.errors import PluginError, UsageError, unknown
+from corruptbench.errors import PluginError, UsageError, sentence, unknown
 
 log = logging.getLogger(__name__)
-T = TypeVar("T", bound=type)
+T = TypeVar("T")
 
 PLUGIN_MODULE = "corruptbench_plugin_"
 """How the modules of ``--plugin`` files are called, before the file's name."""
+
+_loading: ContextVar[tuple[Path, str] | None] = ContextVar("_loading", default=None)
+"""File and SHA-256 of the plug-in that is being imported."""
 
 
 class Registry:
     """The classes of one kind by name; modules are imported at the first look-up, not before."""
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind, self.package = kind, package
-        self._classes: dict[str, type] = {}
+    def __init__(self, kind: str, package: str, base: str) -> None:
+        self.kind, self.package, self.base = kind, package, base
+        self._classes: dict[str, Any] = {}
         self._complete = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -39,9 +45,13 @@ class Registry:
         def enter(cls: T) -> T:
             taken = self._classes.get(name)
             if taken is not None and _origin(taken) != _origin(cls):
-                raise UsageError(f"{self.kind} {name!r} of {cls.__module__} is already defined by {taken.__module__}")
+                module = getattr(cls, "__module__", "?")
+                raise UsageError(f"{self.kind} {name!r} of {module} is already defined by {taken.__module__}")
             self._classes[name] = cls
-            cls.name = name  # type: ignore[attr-defined]
+            if "name" not in vars(cls):
+                cls.name = name  # type: ignore[attr-defined]
+            if _loading.get() is not None:
+                cls.plugin = _loading.get()  # type: ignore[attr-defined]
             return cls
 
         return enter
@@ -52,36 +62,51 @@ class Registry:
         for point in entry_points(group=self.package):
             if point.name not in self._classes:
                 try:
-                    self._enter(point.name, point.load())
-                except Exception as error:  # a broken package must not take the others with it
+                    self._checked(point.name, self.register(point.name)(point.load()))
+                except (Exception, SystemExit) as error:  # a broken package must not take the others with it
+                    self._classes.pop(point.name, None)
                     log.warning("entry point %r of %s cannot be imported: %s", point.name, point.value, error)
         return sorted(self._classes)
 
-    def get(self, name: str) -> type:
-        """The class called ``name``; raises UsageError with the nearest right name."""
+    def get(self, name: str) -> Any:
+        """The class called ``name``; raises UsageError with the nearest right name, PluginError for one of no use."""
         self._import_builtins()
-        if name in self._classes:
-            return self._classes[name]
-        if ":" in name:
-            return self._direct(name)
+        if name not in self._classes:
+            self.register(name)(self._found(name))
+        return self._checked(name, self._classes[name])
+
+    def _found(self, name: str) -> Any:
+        """A class that is not registered yet: named directly, or by an entry point."""
+        module_name, colon, class_name = name.partition(":")
+        if colon:
+            try:
+                return getattr(importlib.import_module(module_name), class_name)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise UsageError(f"unknown {self.kind} {name!r}: {error}") from error
         for point in entry_points(group=self.package, name=name):
             try:
-                return self._enter(name, point.load())
-            except Exception as error:
-                raise PluginError(f"{self.kind} {name!r}: its entry point {point.value} raised {error!r}") from error
+                return point.load()
+            except (Exception, SystemExit) as error:
+                value = point.value
+                raise PluginError(f"{self.kind} {name!r}: its entry point {value} raised {sentence(error)}") from error
         raise unknown(self.kind, name, self.names())
 
-    def _enter(self, name: str, cls: type) -> type:
-        if not isinstance(cls, type):
-            raise PluginError(f"{self.kind} {name!r} is a {type(cls).__name__}, not a class")
-        return self.register(name)(cls)
-
-    def _direct(self, name: str) -> type:
-        module_name, _, class_name = name.partition(":")
+    def _checked(self, name: str, cls: Any) -> Any:
+        """``cls``, if it is of use: a dataclass made from the base, with nothing abstract and all defaults."""
+        base = getattr(importlib.import_module(self.package), self.base)
+        where = f"{self.kind} {name!r}"
+        if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
+            raise PluginError(f"{where} is not what is needed, a frozen dataclass made from {base.__name__}")
+        if inspect.isabstract(cls):
+            raise PluginError(f"{where} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+        for field in dataclasses.fields(cls):
+            if field.init and field.default is dataclasses.MISSING:
+                raise PluginError(f"{where}: its field {field.name!r} has no default")
         try:
-            return self._enter(name, getattr(importlib.import_module(module_name), class_name))
-        except (ImportError, AttributeError) as error:
-            raise UsageError(f"unknown {self.kind} {name!r}: {error}") from error
+            typing.get_type_hints(cls)
+        except Exception as error:
+            raise PluginError(f"{where}: its type hints raised {sentence(error)}") from error
+        return cls
 
     def _import_builtins(self) -> None:
         if not self._complete:
@@ -91,34 +116,49 @@ class Registry:
             self._complete = True
 
 
-ALGORITHMS = Registry("algorithm", "corruptbench.algos")
-CORRUPTIONS = Registry("corruption", "corruptbench.corruptions")
+ALGORITHMS = Registry("algorithm", "corruptbench.algos", "Agent")
+CORRUPTIONS = Registry("corruption", "corruptbench.corruptions", "Corruption")
 
 
 def load_plugin(path: Path) -> None:
-    """Runs a Python file, whose decorators register what it defines. A plug-in is code that you trust."""
+    """Runs a Python file, whose decorators register what it defines. A plug-in is code that you trust.
+
+    The file is compiled from what is read here, so what runs is what was hashed, and nothing is left beside it.
+    """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: there is no such file")
-    name = f"{PLUGIN_MODULE}{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UsageError(f"--plugin {path}: not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    source = path.read_bytes()
+    module = ModuleType(f"{PLUGIN_MODULE}{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    token = _loading.set((path, hashlib.sha256(source).hexdigest()))
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, path, "exec"), module.__dict__)
     except UsageError:
         raise
-    except Exception as error:
-        raise PluginError(f"--plugin {path}: importing it raised {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"--plugin {path}: importing it raised {sentence(error)}") from error
+    finally:
+        _loading.reset(token)
+
+
+def plugin_file(cls: type) -> Path | None:
+    """The ``--plugin`` file that defines a class, None for any other class."""
+    plugin: tuple[Path, str] | None = vars(cls).get("plugin")
+    return plugin[0] if plugin else None
 
 
 def source_sha256(cls: type) -> str | None:
     """SHA-256 of the file that defines a plug-in's class, None for a built-in: an edited plug-in is another run."""
+    plugin: tuple[Path, str] | None = vars(cls).get("plugin")
+    if plugin:
+        return plugin[1]
     if cls.__module__.startswith("corruptbench."):
         return None
     return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
 
 
-def _origin(cls: type) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
+def _origin(cls: Any) -> tuple[str, str]:
+    return getattr(cls, "__module__", "?"), getattr(cls, "__qualname__", repr(cls))

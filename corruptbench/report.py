@@ -40,6 +40,7 @@ def run_row(record: RunRecord) -> Row:
     """A record as a row of the runs CSV; every value is text, numbers with 4 decimals where they were measured."""
     spec = record.spec
     score = record.score or {}
+    options = {**record.options, **_sources(record)}
     return {
         "protocol": spec.protocol,
         "dataset": spec.dataset,
@@ -47,13 +48,13 @@ def run_row(record: RunRecord) -> Row:
         "algo": spec.algorithm.name,
         "optimizer": spec.optimizer.name,
         "sam_on": "+".join(spec.optimizer.on),
-        "rho": f"{spec.optimizer.rho:g}" if spec.optimizer.on else "",
+        "rho": str(spec.optimizer.rho) if spec.optimizer.on else "",
         "track": spec.track,
         "corruption": spec.corruption.name,
         "rate": f"{spec.corruption.rate:g}",
         "scale": f"{spec.corruption.scale:g}",
         "preset": "",
-        "options": ";".join(f"{name}={value}" for name, value in sorted(record.options.items())),
+        "options": ";".join(f"{name}={value}" for name, value in sorted(options.items())),
         "unit": "" if spec.unit is None else str(spec.unit),
         "train_seed": str(spec.train_seed),
         "corruption_seed": str(spec.corruption_seed),
@@ -85,7 +86,7 @@ def summary_csv(runs: Sequence[Row], selected: Suite) -> str:
         groups[tuple(row[name] for name in CELL)].append(row)
         if row["outcome"] == "ok" and row["normalized"]:
             sound[_cell(row)].append(float(row["normalized"]))
-    complete = _complete(groups, selected)
+    complete = _complete(list(groups.values()), selected)
     rows = []
     for key, members in groups.items():
         scores = [float(m["normalized"]) if m["outcome"] == "ok" and m["normalized"] else None for m in members]
@@ -128,14 +129,15 @@ def shipped_runs() -> list[Row]:
     """The runs of every shipped table, each run once, checked against ``SHA256SUMS``."""
     sums = dict(line.split("  ")[::-1] for line in (LEADERBOARD / "SHA256SUMS").read_text().splitlines())
     runs: dict[str, Row] = {}
-    for name in suite_names():
-        path = LEADERBOARD / f"{name}.csv"
-        if not path.is_file():
-            continue
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sums.get(path.name):
+    for name in sorted(sums.keys() | {f"{known}.csv" for known in suite_names()}):
+        path = LEADERBOARD / name
+        content = path.read_bytes() if path.is_file() else None
+        if content is None and name not in sums:
+            continue  # a suite of which nothing has been run
+        if content is None or hashlib.sha256(content).hexdigest() != sums.get(name):
             raise IntegrityError(f"{path}: its content is not what {LEADERBOARD / 'SHA256SUMS'} says")
-        runs.update((row["run_id"], row) for row in read_csv(content.decode()))
+        if not name.endswith("-summary.csv"):
+            runs.update((row["run_id"], row) for row in read_csv(content.decode()))
     return list(runs.values())
 
 
@@ -152,15 +154,21 @@ def build_all(records: Sequence[RunRecord], names: Iterable[str]) -> dict[str, s
     return {**contents, "SHA256SUMS": sums_of(contents)}
 
 
-def _complete(groups: dict[tuple[str, ...], list[Row]], selected: Suite) -> bool:
+def _complete(groups: Iterable[list[Row]], selected: Suite) -> bool:
     """Whether every algorithm of the suite has at least 5 units in every cell."""
-    counts: dict[tuple[str, str, str], int] = {}
-    for rows in groups.values():
-        if not rows[0]["options"] and rows[0]["track"] == "universal":
-            row = rows[0]
-            counts[row["dataset"], row["corruption"], shown_name(row["algo"], row["optimizer"])] = len(rows)
-    wanted = ((r.dataset, r.corrupt, shown_name(r.algo, r.optimizer)) for r in selected.requests() if r.unit == 0)
-    return all(counts.get(cell, 0) >= 5 for cell in wanted)
+    wanted = list(selected.rows())
+    counts = [
+        max((len(rows) for rows in groups if all(rows[0][k] == v for k, v in row.items())), default=0) for row in wanted
+    ]
+    return min(counts) >= 5
+
+
+def _sources(record: RunRecord) -> dict[str, str]:
+    """The first digits of the hash of a plug-in's file: an edited one is another row."""
+    spec = record.spec
+    sources = {f"{spec.algorithm.name}.source": spec.algorithm.source_sha256}
+    sources["corruption.source"] = spec.corruption.source_sha256
+    return {name: value[:8] for name, value in sources.items() if value}
 
 
 def _cell(row: Row) -> tuple[str, ...]:

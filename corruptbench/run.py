@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent
-from corruptbench.contract import apply, sentence
+from corruptbench.contract import apply
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import load
 from corruptbench.environments import environment
-from corruptbench.errors import CorruptBenchError, Diverged, ResourceError, UsageError
+from corruptbench.errors import CorruptBenchError, Diverged, PluginError, UsageError, sentence
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
 from corruptbench.optimizers import Optimizer, optimizer_for
 from corruptbench.records import RunRecord
@@ -88,12 +88,12 @@ def plan(request: RunRequest) -> Plan:
         if request.env is None:
             raise UsageError("--ref-min and --ref-max belong to an environment: say --env too")
         env = environment(request.env, request.ref_min, request.ref_max)
-    differences, track = preset(request.preset, request.algo, request.dataset, corruption)
-    agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
-    optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
     unit, train_seed, corruption_seed = seeds(request)
 
     dataset = load(request.dataset, env)
+    differences, track = preset(request.preset, request.algo, dataset.environment.id, corruption)
+    agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
+    optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
     surrogate = surrogate_for(dataset) if corruption.needs_surrogate else None
     others = {k: v for k, v in dataclasses.asdict(corruption).items() if k not in ("rate", "scale")}
     spec = RunSpec(
@@ -119,7 +119,8 @@ def plan(request: RunRequest) -> Plan:
     options = command.changed(agent, request.algo) | command.changed(corruption, "corruption")
     if spec.environment.references_supplied:
         options["references"] = f"{spec.environment.reference_min:g}/{spec.environment.reference_max:g}"
-    words = command.words(spec, agent, corruption, request.preset if track == "oracle" else None)
+    base: Agent = settings.build(algorithm, differences, f"--preset {request.preset}")
+    words = command.words(spec, agent, corruption, (request.preset, base) if request.preset and differences else None)
     return Plan(spec, words, options, dataset, corruption, surrogate, agent, optimizer)
 
 
@@ -136,7 +137,7 @@ def seeds(request: RunRequest) -> tuple[int | None, int, int]:
     return request.unit, *unit_seeds(request.unit)
 
 
-def preset(name: str | None, algo: str, dataset: str, corruption: Corruption) -> tuple[dict[str, Any], str]:
+def preset(name: str | None, algo: str, environment_id: str, corruption: Corruption) -> tuple[dict[str, Any], str]:
     """A preset's settings for a cell and the track they belong to; where it has no row, the universal settings."""
     if name is None:
         return {}, "universal"
@@ -146,7 +147,7 @@ def preset(name: str | None, algo: str, dataset: str, corruption: Corruption) ->
     element = "obs" if corruption.element == "mix" else corruption.element
     for key, row in content["rows"].items():
         family, _, threat = key.partition("/")
-        if dataset.removeprefix("file:").startswith(family) and threat == f"{element}-{corruption.mode}":
+        if environment_id.lower().startswith(family) and threat == f"{element}-{corruption.mode}":
             return row, content["track"]
     return {}, "universal"
 
@@ -192,18 +193,12 @@ class _Attempt:
         try:
             corrupted = self.timed("corrupt", self.corrupt)
             self.corrupted_sha256, self.audit = corrupted.dataset.sha256, dict(corrupted.audit)
-            self.train(corrupted.dataset)
-            assert self.learner is not None
-            policy = self.learner.policy()
-            env = self.planned.spec.environment
-            self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
+            self.learn(corrupted.dataset)
         except Diverged as error:
             outcome, reason = "diverged", str(error)
-        except (ResourceError, MemoryError):
-            raise
-        except Exception as error:
+        except PluginError as error:
             log.debug("the run failed", exc_info=True)
-            outcome, reason = "failed", str(error) if isinstance(error, CorruptBenchError) else sentence(error)
+            outcome, reason = "failed", str(error)
         self.record = RunRecord(
             spec=self.planned.spec,
             command=self.planned.command,
@@ -229,6 +224,21 @@ class _Attempt:
         planned = self.planned
         streams = Streams(planned.spec.corruption_seed)
         return apply(planned.corruption, planned.spec.corruption.name, planned.dataset, streams, planned.surrogate)
+
+    def learn(self, dataset: TransitionDataset) -> None:
+        """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""
+        name = self.planned.spec.algorithm.name
+        try:
+            self.train(dataset)
+            assert self.learner is not None
+            policy, env = self.learner.policy(), self.planned.spec.environment
+            self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
+        except PluginError as error:
+            raise PluginError(f"algorithm {name!r} failed: {error}") from error
+        except (CorruptBenchError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"algorithm {name!r} raised {sentence(error)}") from error
 
     def train(self, dataset: TransitionDataset) -> None:
         """All steps, with an evaluation of the policy every so many for the curve."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from corruptbench.errors import UsageError, nearest, unknown
+from corruptbench.errors import CorruptBenchError, PluginError, UsageError, nearest, sentence, unknown
 
 T = TypeVar("T")
 CONFIGS = Path(str(files("corruptbench.configs")))
@@ -29,7 +29,12 @@ def build(cls: type[T], values: dict[str, Any], where: str) -> T:
             allowed = ", ".join(sorted(fields))
             raise UsageError(f"{where}: unknown option {name!r}: known are {allowed}{nearest(key, fields)}")
         converted[key] = convert(value, fields[key], f"{where}: {name}")
-    return cls(**converted)
+    try:
+        return cls(**converted)
+    except CorruptBenchError:
+        raise
+    except Exception as error:  # a plug-in's own checks
+        raise PluginError(f"{where} raised {sentence(error)}") from error
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:

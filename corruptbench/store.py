@@ -65,8 +65,10 @@ def write_file(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ResourceError(f"{path}: {len(content)} bytes could not be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def publish(folder: Path, write: Callable[[Path], None], *, replace: bool = False) -> None:
@@ -95,6 +97,8 @@ def publish(folder: Path, write: Callable[[Path], None], *, replace: bool = Fals
             try:
                 os.rename(temporary, folder)
             except OSError:
+                if not folder.is_dir():
+                    raise
                 check_manifest(folder)
         _sync_folder(folder.parent)
     except OSError as error:
@@ -104,13 +108,21 @@ def publish(folder: Path, write: Callable[[Path], None], *, replace: bool = Fals
 
 
 def check_manifest(folder: Path) -> None:
-    """Raises IntegrityError that names the first missing or changed file."""
+    """Raises IntegrityError that names the first foreign, missing or changed file."""
     manifest = read_json(folder / MANIFEST)
-    for name, entry in manifest.items():
-        path = folder / name
+    try:
+        expected = {folder / name: (entry["size"], entry["sha256"]) for name, entry in manifest.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{folder / MANIFEST}: not a manifest: it gives no size and SHA-256 for each file"
+        ) from error
+    foreign = {p for p in folder.rglob("*") if p.is_file()} - expected.keys() - {folder / MANIFEST}
+    if foreign:
+        raise IntegrityError(f"{folder / MANIFEST}: it does not name {min(foreign).name}, which lies beside it")
+    for path, (size, sha256) in expected.items():
         if not path.is_file():
             raise IntegrityError(f"{path}: the manifest names it and it is missing")
-        if path.stat().st_size != entry["size"] or sha256_file(path) != entry["sha256"]:
+        if path.stat().st_size != size or sha256_file(path) != sha256:
             raise IntegrityError(f"{path}: its content is not what {folder / MANIFEST} says was written")
 
 

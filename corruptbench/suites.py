@@ -3,10 +3,15 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from corruptbench import settings
+from corruptbench import command, settings
+from corruptbench.data import shipped
+from corruptbench.environments import environment
+from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
+from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.run import RunRequest
 from corruptbench.spec import DEFAULT_STEPS
+from corruptbench.types import Environment
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,51 @@ class Suite:
         spec = record.spec
         return (
             spec.dataset in self.datasets
+            and spec.environment == home(spec.dataset)
             and spec.unit in range(self.units)
             and spec.steps == self.steps
-            and not spec.environment.references_supplied
-            and any(_is(spec.corruption.name, spec.corruption.rate, spec.corruption.scale, t) for t in self.corruptions)
+            and _threat_of(record) in {threat_key(text) for text in self.corruptions}
         )
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """What the suite's own rows say in the columns that identify them; any other row is a guest."""
+        for request in self.requests():
+            if request.unit == 0:
+                name, rate, scale, options = threat_key(request.corrupt)
+                agent = ALGORITHMS.get(request.algo)()
+                optimizer = optimizer_for(agent, request.optimizer)
+                yield {
+                    "dataset": request.dataset,
+                    "corruption": name,
+                    "rate": f"{rate:g}",
+                    "scale": f"{scale:g}",
+                    "algo": request.algo,
+                    "optimizer": optimizer.name,
+                    "sam_on": "+".join(optimizer.on),
+                    "rho": str(optimizer.rho) if optimizer.on else "",
+                    "track": "universal",
+                    "options": ";".join(options),
+                }
+
+
+def home(dataset: str) -> Environment | None:
+    """The environment that a shipped dataset belongs to, None for another dataset."""
+    card = shipped().get(dataset)
+    return environment(card["environment"]) if card else None
+
+
+def threat_key(text: str) -> tuple[str, float, float, tuple[str, ...]]:
+    """Name, rate, scale and the other settings, as tables list them, of a threat model as ``--corrupt`` spells it."""
+    name, pairs = settings.parse_threat(text)
+    corruption = settings.build(CORRUPTIONS.get(name), pairs, f"threat model {text!r}")
+    options = command.changed(corruption, "corruption")
+    return name, corruption.rate, corruption.scale, tuple(f"{k}={v}" for k, v in sorted(options.items()))
+
+
+def _threat_of(record: RunRecord) -> tuple[str, float, float, tuple[str, ...]]:
+    corruption = record.spec.corruption
+    options = {k: v for k, v in record.options.items() if k.startswith("corruption.")}
+    return corruption.name, corruption.rate, corruption.scale, tuple(f"{k}={v}" for k, v in sorted(options.items()))
 
 
 def suite(name: str) -> Suite:
@@ -56,14 +101,3 @@ def suite(name: str) -> Suite:
 
 def suite_names() -> Iterable[str]:
     return settings.names("suites")
-
-
-def _is(name: str, rate: float, scale: float, threat: str) -> bool:
-    """Whether a threat model in a spec is the one spelled ``threat``, whose unnamed settings are the defaults."""
-    wanted, pairs = settings.parse_threat(threat)
-    default = (0.0, 1.0) if wanted == "none" else (0.3, 1.0)
-    return (name, rate, scale) == (
-        wanted,
-        float(pairs.get("rate", default[0])),
-        float(pairs.get("scale", default[1])),
-    )

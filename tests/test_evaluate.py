@@ -11,7 +11,7 @@ import pytest
 
 from corruptbench import evaluate as module
 from corruptbench.environments import ENVIRONMENTS, environment, make
-from corruptbench.errors import CorruptBenchError, DataError, Diverged, PluginError, UsageError
+from corruptbench.errors import DataError, Diverged, PluginError, UsageError
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
 from corruptbench.types import Environment
 
@@ -309,10 +309,13 @@ def test_an_environment_whose_package_is_missing():
     """Gymnasium registers several, as phys2d/CartPole-v1, which needs jax."""
     gymnasium.register("CorruptBenchTest/Missing-v0", entry_point="corruptbench_missing_module:Env")
     try:
-        with pytest.raises(CorruptBenchError, match="CorruptBenchTest/Missing-v0"):
+        with pytest.raises(DataError) as error:
             make(environment("CorruptBenchTest/Missing-v0"))
     finally:
         del gymnasium.registry["CorruptBenchTest/Missing-v0"]
+    assert str(error.value) == (
+        "CorruptBenchTest/Missing-v0 cannot be made: No module named 'corruptbench_missing_module'"
+    )
 
 
 def margins(env):

@@ -879,7 +879,7 @@ BROKEN_POINTS = {
     "module": ("cb_test_not_there:Thing", "No module named 'cb_test_not_there'"),
     "attribute": ("json:Thing", "module 'json' has no attribute 'Thing'"),
     "raises": ("cb_test_raises:Thing", "out of order"),
-    "no class": ("json:dumps", "corruption 'broken' is a function, not a class"),
+    "no class": ("json:dumps", "corruption 'broken' is not what is needed, a frozen dataclass made from Corruption"),
 }
 
 

@@ -30,7 +30,7 @@ SUMMARY = (
     "failed,mean,std,worst_quarter,ci_low,ci_high,flags"
 )
 HOPPER = environment("Hopper-v5")
-SAM = OptimizerSpec("sam", ("q", "v"), 0.05)
+SAM = OptimizerSpec("sam", ("V", "Q"), 0.05)
 TINY = Suite("tiny", 3, ("hopper-replay",), ("none", "obs-random"), ("iql", "riql+sam"), units=12)
 
 
@@ -124,7 +124,7 @@ def test_a_run():
         "environment": "Hopper-v5",
         "algo": "riql",
         "optimizer": "sam",
-        "sam_on": "q+v",
+        "sam_on": "V+Q",
         "rho": "0.05",
         "track": "oracle",
         "corruption": "obs-random",
@@ -286,7 +286,7 @@ def test_a_cell_and_algorithm_is_one_row():
     ]
     scores = [60.0 + unit for unit in range(6)]
     row = summary[3]
-    low, high = interval(scores, "cb2026/hopper-replay/Hopper-v5/riql/sam/q+v/0.05/universal/obs-random/0.3/1//")
+    low, high = interval(scores, "cb2026/hopper-replay/Hopper-v5/riql/sam/V+Q/0.05/universal/obs-random/0.3/1//")
     assert row == {
         "protocol": "cb2026",
         "suite": "tiny-3",
@@ -294,7 +294,7 @@ def test_a_cell_and_algorithm_is_one_row():
         "environment": "Hopper-v5",
         "algo": "riql",
         "optimizer": "sam",
-        "sam_on": "q+v",
+        "sam_on": "V+Q",
         "rho": "0.05",
         "track": "universal",
         "corruption": "obs-random",
@@ -362,8 +362,8 @@ def test_other_settings_are_rows_of_their_own():
         record(score=10.0),
         record(score=20.0, options={"iql.beta": "1"}),
         record(score=30.0, optimizer=SAM),
-        record(score=40.0, optimizer=OptimizerSpec("sam", ("q", "v"), 0.1)),
-        record(score=50.0, optimizer=OptimizerSpec("sam", ("q",), 0.05)),
+        record(score=40.0, optimizer=OptimizerSpec("sam", ("V", "Q"), 0.1)),
+        record(score=50.0, optimizer=OptimizerSpec("sam", ("Q",), 0.05)),
         record(score=60.0, track="oracle"),
     ]
     _, summary = tables(records)
@@ -406,8 +406,8 @@ def test_a_plug_in_beside_a_complete_table():
 @pytest.mark.parametrize(
     "further",
     [
-        record("riql", 0, optimizer=OptimizerSpec("sam", ("q", "v"), 0.1)),
-        record("riql", 0, optimizer=OptimizerSpec("sam", ("v",), 0.05)),
+        record("riql", 0, optimizer=OptimizerSpec("sam", ("V", "Q"), 0.1)),
+        record("riql", 0, optimizer=OptimizerSpec("sam", ("V",), 0.05)),
         record("riql", 0, optimizer=SAM, track="oracle"),
         record("riql", 0, optimizer=SAM, options={"riql.alpha": "0.1"}),
     ],
@@ -422,7 +422,7 @@ def test_one_further_run_does_not_make_a_complete_table_incomplete(further):
 
 def test_other_settings_do_not_complete_a_table():
     """Nor do ten units of another rho stand for those of the suite."""
-    other = OptimizerSpec("sam", ("q", "v"), 0.1)
+    other = OptimizerSpec("sam", ("V", "Q"), 0.1)
     records = [*grid(10, (("iql", None),)), *grid(10, (("riql", other),))]
     assert {row["flags"] for row in tables(records)[1]} == {"incomplete"}
 

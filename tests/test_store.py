@@ -328,6 +328,16 @@ def test_check_manifest_reports_a_manifest_that_is_none(tmp_path, content):
     assert str(folder / MANIFEST) in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["b.txt", "sub/c.txt", "sub/manifest.json"])
+def test_check_manifest_names_what_was_added(tmp_path, name):
+    folder = tmp_path / "run"
+    publish(folder, fill)
+    (folder / name).write_text("of somebody else")
+    with pytest.raises(IntegrityError) as error:
+        check_manifest(folder)
+    assert str(error.value) == f"{folder / name}: {folder / MANIFEST} does not name it"
+
+
 def test_check_manifest_without_one(tmp_path):
     with pytest.raises(IntegrityError) as error:
         check_manifest(tmp_path)

@@ -60,11 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def pin_threads(arguments: Sequence[str]) -> None:
     """Fixes the number of threads before PyTorch is imported: it moves the last bits, and one is the fastest here."""
-    count = "1"
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if flag == "--threads":
-            count = value
-        elif flag.startswith("--threads="):
-            count = flag.partition("=")[2]
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--threads", default="1")
+    count = first.parse_known_args([*arguments, ""])[0].threads  # the empty word keeps a last --threads from failing
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = count
+        os.environ[name] = count if count.isdecimal() and int(count) else "1"

@@ -20,12 +20,17 @@ class Parser(argparse.ArgumentParser):
             **settings,
         )
 
+    def options(self) -> list[str]:
+        """Every long option, those of the verbs below included."""
+        below = [a.choices.values() for a in self._actions if isinstance(a, argparse._SubParsersAction)]
+        parsers = [self, *(parser for choices in below for parser in choices)]
+        return [o for parser in parsers for o in parser._option_string_actions if o.startswith("--")]
+
     def error(self, message: str) -> NoReturn:
         found = re.match(r"unrecognized arguments: (\S+)", message)
         if found:
             flag = found[1].partition("=")[0]
-            options = [o for o in self._option_string_actions if o.startswith("--")]
-            message = f"unknown option {flag!r}{nearest(flag, options)}; see {self.prog} --help"
+            message = f"unknown option {flag!r}{nearest(flag, self.options())}; see {self.prog} --help"
         print(f"{self.prog}: {message}", file=sys.stderr)
         sys.exit(2)
 

@@ -13,7 +13,7 @@ from corruptbench.errors import UsageError, nearest
 
 def main(arguments: Sequence[str]) -> int:
     """Two passes: the first finds the algorithm and the plug-ins, whose options the second one knows."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = Parser("corruptbench run", "", add_help=False)
     first.add_argument("--algo")
     first.add_argument("--plugin", type=Path, action="append", default=[])
     first.add_argument("--config", type=Path)
@@ -25,7 +25,13 @@ def main(arguments: Sequence[str]) -> int:
     for path in known.plugin:
         load_plugin(path)
     config = read_yaml(known.config) if known.config else {}
-    parser = build_parser(known.algo or config.get("algo"))
+    plugins = config.get("plugin", [])
+    for path in plugins if isinstance(plugins, list) else [plugins]:
+        load_plugin(Path(str(path)))
+    algo = known.algo or config.get("algo")
+    if algo is not None and not isinstance(algo, str):
+        raise UsageError(f"--config {known.config}: algo is {algo!r}, needed is the name of an algorithm")
+    parser = build_parser(algo)
     apply_config(parser, config, known.config)
     options = parser.parse_args(arguments)
     if options.algo is None or options.corrupt is None:
@@ -117,6 +123,9 @@ def apply_config(parser: Parser, config: dict[str, Any], path: Path | None) -> N
                 value = action.type(text) if callable(action.type) else text
             except ValueError:
                 raise UsageError(f"--config {path}: {name} is {value!r}, which is no {action.type.__name__}") from None  # type: ignore[union-attr]
+            if action.choices is not None and value not in action.choices:
+                allowed = ", ".join(map(str, action.choices))
+                raise UsageError(f"--config {path}: {name} is {value!r}, allowed are {allowed}")
         parser.set_defaults(**{action.dest: value})
 
 
@@ -144,7 +153,7 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
         dataset=options.dataset,
         algo_options={k.removeprefix("algo."): v for k, v in vars(options).items() if k.startswith("algo.")},
         optimizer=optimizer,
-        sam_on=tuple(options.sam_on.split(",")) if options.sam_on else None,
+        sam_on=None if options.sam_on is None else tuple(options.sam_on.split(",")),
         rho=default.rho if options.rho is None else options.rho,
         preset=options.preset,
         unit=None if own_seeds else (options.unit or 0),

@@ -4,7 +4,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from corruptbench import stats
+from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
+from corruptbench.registry import ALGORITHMS
 from corruptbench.report import Row, order, run_row, shipped_runs, shown_name
 
 SAME = ("dataset", "environment", "corruption", "rate", "scale", "preset", "steps")
@@ -42,8 +44,21 @@ def beside_the_table(record: RunRecord, out: Path) -> str:
 
 def label(row: Row) -> str:
     """``riql+sam``, with its track and its settings where they are not the usual ones."""
-    track = "" if row["track"] == "universal" else f"({row['track']})"
-    return " ".join(filter(None, (shown_name(row["algo"], row["optimizer"]), track, row["options"])))
+    parts = [shown_name(row["algo"], row["optimizer"])]
+    if row["sam_on"] and row["sam_on"] != _usual_objectives(row["algo"]):
+        parts.append(f"on {row['sam_on']}")
+    if row["rho"] not in ("", "0.05"):
+        parts.append(f"rho={row['rho']}")
+    if row["track"] != "universal":
+        parts.append(f"({row['track']})")
+    return " ".join([*parts, *filter(None, [row["options"]])])
+
+
+def _usual_objectives(algo: str) -> str:
+    """What ``--sam`` alone applies to, nothing for an algorithm that is not at hand."""
+    if algo not in ALGORITHMS.names():
+        return ""
+    return "+".join(optimizer_for(ALGORITHMS.get(algo)(), "sam").on)
 
 
 def _shipped_line(name: str, rows: list[Row], sound: list[float]) -> str:

@@ -19,7 +19,7 @@ medium. This dataset differs in these points:
 
 1. {env} with the versions below, whose rewards and contacts are not those of version 2.
 2. SAC is this project's own (`corruptbench/collect/sac.py`): {random_steps:,} uniform actions first, then one update of
-   batch {batch_size} a step, 2 x 256 units, learning rate {learning_rate:g}, automatic temperature.
+   batch {batch_size} a step, hidden layers of {widths} units, learning rate {learning_rate:g}, automatic temperature.
 3. "Medium" is a mean return of at least {target_return:.1f}{score} of the deterministic policy, over the last
    {eval_window} evaluations of {eval_episodes} episodes, one every {eval_every:,} steps.
 4. Whole episodes are drawn evenly over the course of training until {transitions:,} transitions are reached; D4RL keeps
@@ -108,6 +108,7 @@ def _readme(card: dict[str, Any], config: CollectConfig, plotted: bool) -> str:
     score = env.normalized(config.target_return)
     differences = DIFFERENCES.format(
         **vars(config) | vars(config.sac),
+        widths=" and ".join(map(str, config.sac.hidden)),
         score="" if score is None else f" (normalized score {score:.0f})",
     )
     stack = ", ".join(f"{name} {number}" for name, number in card["versions"].items())
