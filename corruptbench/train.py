@@ -155,7 +155,7 @@ class Policy:
     @torch.no_grad()
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """``(batch, do)`` float to ``(batch, da)`` float32."""
-        normalised = self.normalisation(torch.as_tensor(observations, dtype=torch.float32))
+        normalised = self.normalisation(torch.tensor(observations, dtype=torch.float32))
         return self.agent.act(self.state, normalised).numpy()
 
 

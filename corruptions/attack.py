@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from corruptbench.corruptions.audit import audit_noise, audit_value
 from corruptbench.corruptions.corruption import FIELDS, Corruption
 from corruptbench.corruptions.noise import uniform_noise
 from corruptbench.corruptions.pgd import minimise
-from corruptbench.errors import UsageError
 from corruptbench.numerics import mean_and_std
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
+
+Value = Callable[[Tensor], Tensor]
+Field = TypeVar("Field", np.ndarray, Tensor)
 
 CHUNK = 4096
 """Rows that are attacked together. It moves the last bits, so it is part of the definition."""
@@ -29,8 +32,7 @@ class ValueAttack(Corruption):
     needs_surrogate = True
 
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
-        if surrogate is None:
-            raise UsageError(f"{self.name} needs a surrogate, and dataset {dataset.id!r} came with none")
+        surrogate = self.needed(surrogate, dataset)
         field = FIELDS[self.element]
         clean = getattr(dataset, field)
         std = mean_and_std(clean)[1]
@@ -43,13 +45,14 @@ class ValueAttack(Corruption):
         before, under_noise, after = (np.empty(len(touched), np.float32) for _ in range(3))
         for first in range(0, len(touched), CHUNK):
             part = slice(first, first + CHUNK)
-            value = self.value_of(dataset, touched[part], torch.from_numpy(std).float(), surrogate)
-            best = minimise(value, torch.from_numpy(start[part]).float(), self.scale)
+            value = self.value_of(dataset, touched[part], surrogate)
+            x, unit = torch.from_numpy(clean[touched[part]]), torch.from_numpy(std).float()
+            best = minimise(_moved(value, x, unit), torch.from_numpy(start[part]).float(), self.scale)
             z[part] = best.numpy()
             with torch.no_grad():
-                before[part] = value(torch.zeros_like(best)).numpy()
-                under_noise[part] = value(torch.from_numpy(noise[part]).float()).numpy()
-                after[part] = value(best).numpy()
+                before[part] = value(x).numpy()
+                under_noise[part] = value(self.clipped(x + torch.from_numpy(noise[part]).float() * unit)).numpy()
+                after[part] = value(self.clipped(x + best * unit)).numpy()
 
         values = clean.astype(np.float64)
         values[touched] += z * std
@@ -57,14 +60,17 @@ class ValueAttack(Corruption):
         return self.corrupted(dataset, field, self.clipped(values), rows, audit)
 
     @abstractmethod
-    def value_of(
-        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
-    ) -> Callable[[Tensor], Tensor]:
-        """The attacked value as a function of z: ``(rows, d)`` -> ``(rows,)``."""
+    def value_of(self, dataset: TransitionDataset, rows: np.ndarray, surrogate: Surrogate) -> Value:
+        """The attacked value as a function of the field: ``(rows, d)`` -> ``(rows,)``."""
 
-    def clipped(self, values: np.ndarray) -> np.ndarray:
-        """Values are not clipped unless the threat model says so."""
+    def clipped(self, values: Field) -> Field:
+        """Values are not clipped unless the threat model says so; then what the attack found is."""
         return values
+
+
+def _moved(value: Value, x: Tensor, unit: Tensor) -> Value:
+    """The value as a function of z, the distance from ``x`` in standard deviations ``unit``."""
+    return lambda z: value(x + z * unit)
 
 
 @CORRUPTIONS.register("obs-adv")
@@ -74,11 +80,9 @@ class ObservationAttack(ValueAttack):
 
     element = "obs"
 
-    def value_of(
-        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
-    ) -> Callable[[Tensor], Tensor]:
-        s, a = torch.from_numpy(dataset.observations[rows]), torch.from_numpy(dataset.actions[rows])
-        return lambda z: surrogate.value(s + z * std, a)
+    def value_of(self, dataset: TransitionDataset, rows: np.ndarray, surrogate: Surrogate) -> Value:
+        actions = torch.from_numpy(dataset.actions[rows])
+        return lambda s: surrogate.value(s, actions)
 
 
 @CORRUPTIONS.register("act-adv")
@@ -90,14 +94,12 @@ class ActionAttack(ValueAttack):
 
     element = "act"
 
-    def value_of(
-        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
-    ) -> Callable[[Tensor], Tensor]:
-        s, a = torch.from_numpy(dataset.observations[rows]), torch.from_numpy(dataset.actions[rows])
-        return lambda z: surrogate.value(s, a + z * std)
+    def value_of(self, dataset: TransitionDataset, rows: np.ndarray, surrogate: Surrogate) -> Value:
+        observations = torch.from_numpy(dataset.observations[rows])
+        return lambda a: surrogate.value(observations, a)
 
-    def clipped(self, values: np.ndarray) -> np.ndarray:
-        return np.clip(values, -1, 1) if self.clip else values
+    def clipped(self, values: Field) -> Field:
+        return values.clip(-1, 1) if self.clip else values
 
 
 @CORRUPTIONS.register("dyn-adv")
@@ -107,13 +109,5 @@ class DynamicsAttack(ValueAttack):
 
     element = "dyn"
 
-    def value_of(
-        self, dataset: TransitionDataset, rows: np.ndarray, std: Tensor, surrogate: Surrogate
-    ) -> Callable[[Tensor], Tensor]:
-        following = torch.from_numpy(dataset.next_observations[rows])
-
-        def value(z: Tensor) -> Tensor:
-            moved = following + z * std
-            return surrogate.value(moved, surrogate.policy(moved))
-
-        return value
+    def value_of(self, dataset: TransitionDataset, rows: np.ndarray, surrogate: Surrogate) -> Value:
+        return lambda s: surrogate.value(s, surrogate.policy(s))

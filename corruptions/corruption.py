@@ -43,6 +43,12 @@ class Corruption(ABC):
         """Mask ``(N,)`` of the rows with u_i < rate. Rows of a lower rate are among those of a higher one."""
         return streams.uniforms(self.element, "rows", len(dataset)) < self.rate
 
+    def needed(self, surrogate: Surrogate | None, dataset: TransitionDataset) -> Surrogate:
+        """The surrogate of an attack; raises UsageError where there is none."""
+        if surrogate is None:
+            raise UsageError(f"{self.name} needs a surrogate, and dataset {dataset.id!r} came with none")
+        return surrogate
+
     def corrupted(
         self, dataset: TransitionDataset, field: str, values: np.ndarray, rows: np.ndarray, audit: Mapping[str, Any]
     ) -> Corrupted:

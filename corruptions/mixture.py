@@ -29,6 +29,8 @@ class Mixture(Corruption):
         fields: dict[str, np.ndarray] = {}
         masks: dict[str, np.ndarray] = {}
         audit: dict[str, Any] = {}
+        if self.needs_surrogate:
+            surrogate = self.needed(surrogate, dataset)
         for part in self.parts():
             alone = part(dataset, streams, surrogate)
             fields[FIELDS[part.element]] = getattr(alone.dataset, FIELDS[part.element])
