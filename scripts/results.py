@@ -26,7 +26,7 @@ CURVE = ("run_id", "algo", "corruption", "unit", "steps", "step", "return_mean",
 
 def main() -> None:
     records = read_records(RECORDS)
-    horizon = [r for r in records if (r.spec.algorithm.name, r.spec.optimizer.name) == ("iql", "adam") and is_clean(r)]
+    horizon = [r for r in records if is_horizon(r)]
     core = [r for r in records if suite("core").selects(r)]
     FIGURES.mkdir(parents=True, exist_ok=True)
     insert(ROOT / "docs" / "learning.md", "horizon", horizon_table(horizon))
@@ -36,8 +36,11 @@ def main() -> None:
     curves("core", core, lambda r: r.spec.corruption.name, name)
 
 
-def is_clean(record: RunRecord) -> bool:
-    return record.spec.corruption.name == "none" and record.spec.dataset == "hopper-replay"
+def is_horizon(record: RunRecord) -> bool:
+    """IQL as it is on the clean data, of any number of steps."""
+    spec = record.spec
+    cell = (spec.dataset, spec.corruption.name, spec.algorithm.name, spec.optimizer.name)
+    return cell == ("hopper-replay", "none", "iql", "adam") and not record.options
 
 
 def name(record: RunRecord) -> str:

@@ -270,6 +270,7 @@ def test_references_of_the_users_own():
         (("Hopper-v5", 1.0, 1.0), "--ref-min 1.0 and --ref-max 1.0: the first must be the lower one"),
         (("Pendulum-v1", math.nan, 1.0), "--ref-min nan and --ref-max 1.0: the first must be the lower one"),
         (("Pendulum-v1", 0.0, math.inf), "--ref-min 0.0 and --ref-max inf: the first must be the lower one"),
+        (("Pendulum-v1", -math.inf, 0.0), "--ref-min -inf and --ref-max 0.0: the first must be the lower one"),
     ],
 )
 def test_environments_that_are_none(arguments, text):

@@ -1,0 +1,62 @@
+"""What the docs say was measured is what the committed records say."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from corruptbench.contract import apply
+from corruptbench.records import read_records
+from corruptbench.registry import CORRUPTIONS
+from corruptbench.report import LEADERBOARD, read_csv
+from corruptbench.spec import DEFAULT_STEPS
+from corruptbench.suites import suite
+from corruptbench.types import Streams
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def results():
+    spec = importlib.util.spec_from_file_location("results", ROOT / "scripts" / "results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_in_the_docs_are_made_from_the_records(results):
+    records = read_records(ROOT / "leaderboard" / "records")
+    core = results.core_table([record for record in records if suite("core").selects(record)])
+    horizon = results.horizon_table([record for record in records if results.is_horizon(record)])
+    learning = (ROOT / "docs" / "learning.md").read_text("utf-8")
+    assert f"<!-- core -->\n{core}\n<!-- /core -->" in learning
+    assert f"<!-- horizon -->\n{horizon}\n<!-- /horizon -->" in learning
+    assert f"<!-- core -->\n{core}\n<!-- /core -->" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_every_listed_run_has_its_record_and_curve(results):
+    for row in read_csv((LEADERBOARD / "core.csv").read_text()):
+        folder = LEADERBOARD / "records" / row["run_id"]
+        assert (folder / "record.json").is_file()
+        assert (folder / "curve.csv").read_text().splitlines()[-1].startswith(f"{DEFAULT_STEPS},")
+
+
+def test_this_machine_corrupts_to_the_published_hashes(hopper):
+    """Section 6 A: the random corruptions of every listed run, recomputed."""
+    published = {
+        (row["corruption"], row["corruption_seed"]): row["corrupted_sha256"]
+        for row in read_csv((LEADERBOARD / "core.csv").read_text())
+    }
+    assert published
+    for (name, seed), expected in published.items():
+        if not name.endswith("-adv"):
+            found = apply(CORRUPTIONS.get(name)(), name, hopper, Streams(int(seed)), None)
+            assert found.dataset.sha256 == expected, name
+
+
+def test_no_document_names_a_file_that_is_not_there():
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("corruptbench/assets/*/*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
