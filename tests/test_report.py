@@ -489,7 +489,8 @@ def test_committed_records_are_whole_and_listed():
     for folder in folders:
         made = RunRecord.read(folder / "record.json")
         assert made.run_id == folder.name
-        assert made.run_id in shipped, f"{folder} is in no table"
+        of_another_horizon = made.spec.steps != DEFAULT_STEPS  # what docs/learning.md is made from
+        assert made.run_id in shipped or of_another_horizon, f"{folder} is in no table"
         assert not list(folder.glob("*.safetensors"))  # records and curves, no weights
     assert len(folders) >= len(shipped)
 

@@ -8,6 +8,15 @@ from typing import NoReturn
 from corruptbench.errors import nearest
 
 
+class Help(argparse.HelpFormatter):
+    """Shows a default where there is one to show and the text does not tell it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        told = "default" in text or action.default in (None, False, argparse.SUPPRESS)
+        return text if told or not action.option_strings else f"{text} (default: %(default)s)"
+
+
 class Parser(argparse.ArgumentParser):
     """Errors are one line and exit with 2; abbreviations are not guessed."""
 
@@ -16,7 +25,7 @@ class Parser(argparse.ArgumentParser):
             prog,
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=Help,
             **settings,
         )
 
