@@ -118,7 +118,9 @@ def check_manifest(folder: Path) -> None:
         ) from error
     foreign = {p for p in folder.rglob("*") if p.is_file()} - expected.keys() - {folder / MANIFEST}
     if foreign:
-        raise IntegrityError(f"{folder / MANIFEST}: it does not name {min(foreign).name}, which lies beside it")
+        raise IntegrityError(
+            f"{folder / MANIFEST}: it does not name {min(foreign).relative_to(folder)}, which lies beside it"
+        )
     for path, (size, sha256) in expected.items():
         if not path.is_file():
             raise IntegrityError(f"{path}: the manifest names it and it is missing")
