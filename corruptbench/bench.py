@@ -57,13 +57,14 @@ def one(dataset_name: str, engine: str, algo: str, sam: bool, seconds: float, ro
     memory = _peak()
     plain = PlainLearner(algo, dataset.observations.shape[1], dataset.actions.shape[1], sam=sam, steps=1_000_000)
 
-    def plain_step(step: int) -> None:
-        plain.update(learner.batch(step))
+    def plain_steps(count: int) -> None:
+        for step in range(count):
+            plain.update(learner.batch(step))
 
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
-        rates["plain"].append(_rate(plain_step, seconds))
-        rates["ours"].append(_rate(lambda step: learner.advance(1), seconds))
+        rates["plain"].append(_rate(plain_steps, seconds))
+        rates["ours"].append(_rate(learner.advance, seconds))
     ours, theirs = (sorted(r)[rounds // 2] for r in (rates["ours"], rates["plain"]))
     ratio = sorted(a / b for a, b in zip(rates["ours"], rates["plain"], strict=True))[rounds // 2]
     return {
@@ -77,12 +78,11 @@ def one(dataset_name: str, engine: str, algo: str, sam: bool, seconds: float, ro
     }
 
 
-def _rate(step: Callable[[int], object], seconds: float) -> float:
+def _rate(steps: Callable[[int], object], seconds: float) -> float:
     count, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        for _ in range(10):
-            count += 1
-            step(count)
+        steps(20)
+        count += 20
     return count / (time.perf_counter() - begin)
 
 

@@ -17,7 +17,7 @@ def apply(
     copies = {field: np.array(getattr(clean, field)) for field in HASHED}
     try:
         result = corruption(clean, streams, surrogate)
-    except CorruptBenchError:
+    except (CorruptBenchError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(f"corruption {name!r} raised {sentence(error)}") from error

@@ -69,6 +69,8 @@ def read_hdf5(path: Path, name: str, env: Environment) -> TransitionDataset:
             following[steps["terminals"]] = observations[steps["terminals"]]
             keep = ~steps["timeouts"]
             keep[-1] = False
+    if not keep.any():
+        raise DataError(f"{path}: no step of it has a next observation, so there is nothing to learn from")
     made = make(env)
     low, high = (bound.astype(np.float64) for bound in (made.action_space.low, made.action_space.high))  # type: ignore[attr-defined]
     for field, shape in (("actions", low.shape), ("observations", made.observation_space.shape)):

@@ -67,5 +67,6 @@ class RunRecord:
 
 
 def read_records(folder: Path) -> list[RunRecord]:
-    """Every ``*/record.json`` below a folder, in the order of their ids."""
-    return sorted((RunRecord.read(path) for path in folder.glob("*/record.json")), key=lambda record: record.run_id)
+    """Every ``*/record.json`` below a folder, in the order of their ids; hidden folders are leftovers, and no runs."""
+    paths = [path for path in folder.glob("*/record.json") if not path.parent.name.startswith(".")]
+    return sorted((RunRecord.read(path) for path in paths), key=lambda record: record.run_id)

@@ -50,8 +50,9 @@ class Registry:
             self._classes[name] = cls
             if "name" not in vars(cls):
                 cls.name = name  # type: ignore[attr-defined]
-            if _loading.get() is not None:
-                cls.plugin = _loading.get()  # type: ignore[attr-defined]
+            loading = _loading.get()
+            if loading is not None and getattr(cls, "__module__", "") == f"{PLUGIN_MODULE}{loading[0].stem}":
+                cls.plugin = loading  # type: ignore[attr-defined]
             return cls
 
         return enter
@@ -81,8 +82,8 @@ class Registry:
         if colon:
             try:
                 return getattr(importlib.import_module(module_name), class_name)
-            except (ImportError, AttributeError, ValueError) as error:
-                raise UsageError(f"unknown {self.kind} {name!r}: {error}") from error
+            except (Exception, SystemExit) as error:
+                raise UsageError(f"unknown {self.kind} {name!r}: {' '.join(str(error).split())}") from error
         for point in entry_points(group=self.package, name=name):
             try:
                 return point.load()

@@ -85,15 +85,16 @@ def summary_csv(runs: Sequence[Row], selected: Suite) -> str:
     for row in runs:
         groups[tuple(row[name] for name in CELL)].append(row)
         if row["outcome"] == "ok" and row["normalized"]:
-            sound[_cell(row)].append(float(row["normalized"]))
-    complete = _complete(list(groups.values()), selected)
+            sound[cell(row)].append(float(row["normalized"]))
+    units = _units(list(groups.values()), selected)
     rows = []
     for key, members in groups.items():
         scores = [float(m["normalized"]) if m["outcome"] == "ok" and m["normalized"] else None for m in members]
-        floored = stats.with_floor(scores, sound[_cell(members[0])])
+        floored = stats.with_floor(scores, sound[cell(members[0])])
         bounds = stats.interval(floored, "/".join(key)) if floored else None
         n = len(members)
-        flags = [] if complete and n >= 10 else ["preliminary"] if complete and n >= 5 else ["incomplete"]
+        fewest = min(units, n)
+        flags = [] if fewest >= 10 else ["preliminary"] if fewest >= 5 else ["incomplete"]
         rows.append(
             {
                 **dict(zip(CELL, key, strict=True)),
@@ -154,13 +155,13 @@ def build_all(records: Sequence[RunRecord], names: Iterable[str]) -> dict[str, s
     return {**contents, "SHA256SUMS": sums_of(contents)}
 
 
-def _complete(groups: Iterable[list[Row]], selected: Suite) -> bool:
-    """Whether every algorithm of the suite has at least 5 units in every cell."""
+def _units(groups: Iterable[list[Row]], selected: Suite) -> int:
+    """The smallest number of units that any row of the suite has, 0 where one is missing."""
     wanted = list(selected.rows())
     counts = [
         max((len(rows) for rows in groups if all(rows[0][k] == v for k, v in row.items())), default=0) for row in wanted
     ]
-    return min(counts) >= 5
+    return min(counts)
 
 
 def _sources(record: RunRecord) -> dict[str, str]:
@@ -171,8 +172,11 @@ def _sources(record: RunRecord) -> dict[str, str]:
     return {name: value[:8] for name, value in sources.items() if value}
 
 
-def _cell(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("dataset", "environment", "corruption", "rate", "scale", "preset", "steps"))
+def cell(row: Row) -> tuple[str, ...]:
+    """What rows share whose scores can stand beside each other; a corruption's own options are part of it."""
+    names = ("dataset", "environment", "corruption", "rate", "scale", "preset", "steps")
+    options = [o for o in row["options"].split(";") if o.startswith(("corruption.", "references="))]
+    return (*(row[name] for name in names), *options)
 
 
 def order(row: Row) -> tuple:

@@ -1,6 +1,7 @@
 """Settings as people write them, turned into dataclasses: unknown names and wrong types are errors."""
 
 import dataclasses
+import math
 import types
 import typing
 from importlib.resources import files
@@ -62,6 +63,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             number = hint(value)
         except ValueError:
             number = None
+        if number is not None and not math.isfinite(number):
+            raise UsageError(f"{where} is {value!r}, needed is a finite number")
         if number is not None and float(number) == float(value):
             return number
     raise UsageError(f"{where} is {value!r}, needed is a value of type {getattr(hint, '__name__', hint)}")

@@ -9,6 +9,7 @@ from corruptbench.environments import environment
 from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
+from corruptbench.rng import unit_seeds
 from corruptbench.run import RunRequest
 from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.types import Environment
@@ -48,7 +49,9 @@ class Suite:
         return (
             spec.dataset in self.datasets
             and spec.environment == home(spec.dataset)
+            and spec.unit is not None
             and spec.unit in range(self.units)
+            and (spec.train_seed, spec.corruption_seed) == unit_seeds(spec.unit)
             and spec.steps == self.steps
             and _threat_of(record) in {threat_key(text) for text in self.corruptions}
         )

@@ -102,6 +102,7 @@ class Learner:
 
     def compiled(self, update: Update, required: bool) -> Update:
         """``update`` in compiled form; eager from its first step on where it can't be compiled and needn't be."""
+        torch._dynamo.reset()  # each learner compiles afresh, however many came before it in this process
         fast = torch.compile(update, fullgraph=True, dynamic=False)
 
         def first(*inputs: Any) -> dict[str, Tensor]:

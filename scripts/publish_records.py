@@ -13,6 +13,8 @@ from corruptbench.store import check_manifest
 
 target = Path(__file__).parent.parent / "leaderboard" / "records"
 for path in sorted(Path(sys.argv[1]).glob("*/record.json")):
+    if path.parent.name.startswith("."):
+        continue  # left over by a run that was killed
     check_manifest(path.parent)
     record = RunRecord.read(path)
     if record.spec.unit is None or record.spec.steps <= QUICK_STEPS:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from corruptbench import stats
 from corruptbench.records import RunRecord, read_records
-from corruptbench.report import shown_name
+from corruptbench.report import run_row, shown_name
 from corruptbench.suites import suite
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ CURVE = ("run_id", "algo", "corruption", "unit", "steps", "step", "return_mean",
 def main() -> None:
     records = read_records(RECORDS)
     horizon = [r for r in records if is_horizon(r)]
-    core = [r for r in records if suite("core").selects(r)]
+    core = [r for r in records if is_core(r)]
     FIGURES.mkdir(parents=True, exist_ok=True)
     insert(ROOT / "docs" / "learning.md", "horizon", horizon_table(horizon))
     insert(ROOT / "docs" / "learning.md", "core", core_table(core))
@@ -41,6 +41,13 @@ def is_horizon(record: RunRecord) -> bool:
     spec = record.spec
     cell = (spec.dataset, spec.corruption.name, spec.algorithm.name, spec.optimizer.name)
     return cell == ("hopper-replay", "none", "iql", "adam") and not record.options
+
+
+def is_core(record: RunRecord) -> bool:
+    """A run of the suite itself, with the settings that the suite's own rows have."""
+    row = run_row(record)
+    own = any(all(row[k] == v for k, v in wanted.items()) for wanted in suite("core").rows())
+    return suite("core").selects(record) and own
 
 
 def name(record: RunRecord) -> str:

@@ -211,7 +211,7 @@ WRONG = {
     "rate of an attack": (["--corrupt", "obs-adv:rate=2"], "obs-adv: rate is 2.0, allowed is 0 to 1"),
     "rate not a number": (
         ["--corrupt", "obs-random:rate=nan"],
-        "--corrupt obs-random: rate is 'nan', needed is a value of type float",
+        "--corrupt obs-random: rate is 'nan', needed is a finite number",
     ),
     "rate not numeric": (
         ["--corrupt", "obs-random:rate=often"],
@@ -221,7 +221,7 @@ WRONG = {
     "scale below 0": (["--corrupt", "mix-random:scale=-1"], "mix-random: scale is -1.0, allowed is any number above 0"),
     "scale infinite": (
         ["--corrupt", "obs-random:scale=inf"],
-        "obs-random: scale is inf, allowed is any number above 0",
+        "--corrupt obs-random: scale is 'inf', needed is a finite number",
     ),
     "setting twice": (
         ["--corrupt", "obs-random:rate=0.1,rate=0.2"],

@@ -11,7 +11,6 @@ from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.report import LEADERBOARD, read_csv
 from corruptbench.spec import DEFAULT_STEPS
-from corruptbench.suites import suite
 from corruptbench.types import Streams
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +26,7 @@ def results():
 
 def test_the_tables_in_the_docs_are_made_from_the_records(results):
     records = read_records(ROOT / "leaderboard" / "records")
-    core = results.core_table([record for record in records if suite("core").selects(record)])
+    core = results.core_table([record for record in records if results.is_core(record)])
     horizon = results.horizon_table([record for record in records if results.is_horizon(record)])
     learning = (ROOT / "docs" / "learning.md").read_text("utf-8")
     assert f"<!-- core -->\n{core}\n<!-- /core -->" in learning

@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"corruptbench {head.verb}: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"corruptbench {head.verb}: not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
+        return 5
     except KeyboardInterrupt:
         return 130
 

@@ -64,7 +64,7 @@ def build_parser(algo: str | None) -> Parser:
     what.add_argument(
         "--quick", action="store_true", help=f"{QUICK_STEPS} steps, for a look: no benchmark result, never listed"
     )
-    what.add_argument("--env", help="evaluation environment of a dataset that names none")
+    what.add_argument("--env", help="evaluation environment (default: the shipped dataset's own; a file: needs it)")
     what.add_argument("--ref-min", type=float, help="return of normalized score 0, with --ref-max")
     what.add_argument("--ref-max", type=float, help="return of normalized score 100, with --ref-min")
     how = parser.add_argument_group("how it is run")

@@ -7,16 +7,13 @@ from corruptbench import stats
 from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
-from corruptbench.report import Row, order, run_row, shipped_runs, shown_name
-
-SAME = ("dataset", "environment", "corruption", "rate", "scale", "preset", "steps")
-"""What rows share that are shown together."""
+from corruptbench.report import Row, cell, order, run_row, shipped_runs, shown_name
 
 
 def beside_the_table(record: RunRecord, out: Path) -> str:
     """The shipped rows of the same cell and number of steps, one line an algorithm, and this run's row under them."""
     mine = run_row(record)
-    shipped = [row for row in shipped_runs() if all(row[name] == mine[name] for name in SAME)]
+    shipped = [row for row in shipped_runs() if cell(row) == cell(mine)]
     sound = [float(row["normalized"]) for row in shipped if row["outcome"] == "ok" and row["normalized"]]
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(shipped, key=order):
