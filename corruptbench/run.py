@@ -291,5 +291,6 @@ class _Attempt:
             (folder / "curve.csv").write_text(text.getvalue())
         if self.learner and self.record.outcome == "ok":
             policy, algorithm = self.learner.policy(), self.planned.spec.algorithm
-            save_weights(folder / "policy.safetensors", policy, algorithm, self.planned.agent.acting)
+            acting = [group for group in self.planned.agent.acting if group in policy.state]
+            save_weights(folder / "policy.safetensors", policy, algorithm, acting or None)
             save_weights(folder / "agent.safetensors", policy, algorithm)
