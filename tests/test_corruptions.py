@@ -596,8 +596,10 @@ def test_audit_of_a_clipped_attack_measures_the_dataset_that_is_returned(name):
     dataset, surrogate = transitions(), NetworkSurrogate()
     out = corrupt(name, dataset, 9, surrogate, clip=True)
     rows = np.flatnonzero(out.masks["actions"])
-    after = mean_value(surrogate, "act", dataset, out.dataset.actions, rows)
-    assert out.audit["act"]["value_after"] == pytest.approx(after, abs=1e-5)
+    noise = np.array(slow_noise(9, "act", "noise", 1.0, len(dataset), 3)) * slow_std(dataset.actions)
+    for key, values in (("after", out.dataset.actions), ("under_noise", np.clip(dataset.actions + noise, -1, 1))):
+        expected = mean_value(surrogate, "act", dataset, values, rows)
+        assert out.audit["act"][f"value_{key}"] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["random", "adv"])
