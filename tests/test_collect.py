@@ -214,6 +214,15 @@ def test_the_last_episode_is_cut_off_at_the_limit(scripted):
     assert not whole.any()
 
 
+def test_an_episode_that_ends_at_the_limit_is_not_cut_off(scripted):
+    longer, _ = scripted([0.0] * 60, max_steps=333)
+    end = int(np.flatnonzero(longer.terminals)[3])
+    replay, _ = scripted([0.0] * 60, max_steps=end + 1)
+    assert replay.size == end + 1
+    assert replay.terminals[end]
+    assert not replay.timeouts.any()  # one or the other
+
+
 def test_a_medium_policy_stays_medium(scripted):
     """Pendulum's episodes have 200 steps: found at 150, later evaluations below the target don't undo it."""
     replay, evaluations = scripted([1e9] * 3 + [-1e9] * 57, env="Pendulum-v1", target_return=0.0)
