@@ -1,5 +1,6 @@
 """The four elements at once, each with rows of its own, all computed from the clean data: mix-random, mix-adv."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,9 @@ class Mixture(Corruption):
 
     element = "mix"
 
+    @abstractmethod
     def parts(self) -> tuple[Corruption, ...]:
         """The four corruptions, in any order."""
-        raise NotImplementedError
 
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         fields: dict[str, np.ndarray] = {}
