@@ -1,12 +1,14 @@
 """How fast this machine trains, beside the plain version and in one call, because absolute figures drift."""
 
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+from corruptbench.data import shipped
+from corruptbench.errors import unknown
 
 CASES = (("iql", False), ("iql", True), ("riql", False), ("riql", True))
 
@@ -14,8 +16,11 @@ CASES = (("iql", False), ("iql", True), ("riql", False), ("riql", True))
 def measure(dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
     """One row a case: steps per second of this project and of the plain version, each the median of ``rounds``.
 
-    Each case runs in a process of its own, so that its peak memory is its own.
+    Each case runs in a process of its own, so that its peak memory is its own. Raises UsageError for an
+    unknown dataset.
     """
+    if dataset not in shipped():
+        raise unknown("dataset", dataset, shipped())
     rows = []
     for algo, sam in CASES:
         command = [
@@ -87,7 +92,11 @@ def _rate(steps: Callable[[int], object], seconds: float) -> float:
 
 
 def _peak() -> float:
-    """Peak resident memory of this process, in MB."""
+    """Peak resident memory of this process, in MB; 0 on Windows, which does not tell."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 

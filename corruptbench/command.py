@@ -6,7 +6,7 @@ from typing import Any
 
 from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.corruption import Corruption
-from corruptbench.data import shipped
+from corruptbench.data import home
 from corruptbench.registry import plugin_file
 from corruptbench.spec import DEFAULT_STEPS, RunSpec
 
@@ -35,8 +35,8 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str
         named += ["--preset", preset[0]]
     for name, value in sorted(_changed(agent, preset[1] if preset else None).items()):
         named += _option(f"--{spec.algorithm.name}.{name.replace('_', '-')}", value)
-    env = spec.environment
-    if env.references_supplied or spec.dataset.startswith("file:") or env.id != shipped()[spec.dataset]["environment"]:
+    env, own = spec.environment, home(spec.dataset)
+    if own is None or (env.id, env.model, env.contact_margin) != (own.id, own.model, own.contact_margin):
         named += ["--env", env.id]
     if env.references_supplied:
         named += _option("--ref-min", str(env.reference_min)) + _option("--ref-max", str(env.reference_max))

@@ -1,10 +1,12 @@
 """Where policies are evaluated: our own table, never a dataset's metadata, where an entry point can run any command."""
 
 import math
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 
 import gymnasium
 import mujoco
+import numpy as np
 
 from corruptbench.errors import DataError, UsageError, nearest
 from corruptbench.types import Environment
@@ -13,16 +15,98 @@ _REFERENCES = {
     "hopper": (-20.272305, 3234.3),
     "halfcheetah": (-280.178953, 12135.0),
     "walker2d": (1.629008, 4592.3),
+    "ant": (-325.6, 3879.7),
+    "pen": (96.262799, 3076.8331017826877),
+    "hammer": (-274.856578, 12794.134825156867),
+    "door": (-56.512833, 2880.5693087298737),
+    "relocate": (-6.425911, 4233.877797728884),
+    "antmaze": (0.0, 1.0),
+    "kitchen": (0.0, 4.0),
 }
 """Returns of D4RL's random and expert policies (d4rl/infos.py). On v5 environments they are a scale, not a bridge."""
 
-ENVIRONMENTS = {
-    "Hopper-v5": Environment("Hopper-v5", "hopper.xml", 1.0, *_REFERENCES["hopper"]),
-    "HalfCheetah-v5": Environment("HalfCheetah-v5", "half_cheetah.xml", 1.0, *_REFERENCES["halfcheetah"]),
-    "Walker2d-v5": Environment("Walker2d-v5", "walker2d_v5.xml", 1.0, *_REFERENCES["walker2d"]),
+_ROWS = (
+    ("Hopper-v4", "hopper.xml", "hopper"),
+    ("Hopper-v5", "hopper.xml", "hopper"),
+    ("HalfCheetah-v4", "half_cheetah.xml", "halfcheetah"),
+    ("HalfCheetah-v5", "half_cheetah.xml", "halfcheetah"),
+    ("Walker2d-v4", "walker2d.xml", "walker2d"),
+    ("Walker2d-v5", "walker2d_v5.xml", "walker2d"),
+    ("Ant-v4", "ant.xml", "ant"),
+    ("Ant-v5", "ant.xml", "ant"),
+    ("D4RL/Ant", "ant.xml", "ant"),
+    ("AdroitHandPen-v1", "adroit_pen.xml", "pen"),
+    ("AdroitHandHammer-v1", "adroit_hammer.xml", "hammer"),
+    ("AdroitHandDoor-v1", "adroit_door.xml", "door"),
+    ("AdroitHandRelocate-v1", "adroit_relocate.xml", "relocate"),
+)
+ENVIRONMENTS = {name: Environment(name, model, 1.0, *_REFERENCES[family]) for name, model, family in _ROWS}
+
+OLD_MARGIN = 0.5
+"""D4RL's data saw contacts with the larger of a pair's margins; MuJoCo takes their sum since 3.5 (section 4)."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a row of an environment's data looks like."""
+
+    observations: int  # values of an observation
+    low: np.ndarray  # (da,) float64, the box of the actions
+    high: np.ndarray  # (da,) float64
+
+
+_UNIT_BOXES = {
+    "AdroitHandPen-v1": (45, 24),
+    "AdroitHandHammer-v1": (46, 26),
+    "AdroitHandDoor-v1": (39, 28),
+    "AdroitHandRelocate-v1": (39, 30),
+    "D4RL/AntMaze": (29, 8),
+    "D4RL/Kitchen": (60, 9),
 }
+"""Values of an observation and of an action, box [-1, 1], where it takes an extra, or nothing at all, to ask."""
+
+_NEEDS_ROBOTICS = tuple(name for name in _UNIT_BOXES if not name.startswith("D4RL/"))
+_NO_SUCCESSOR = tuple(name for name in _UNIT_BOXES if name.startswith("D4RL/"))
+
+_V5 = {
+    "ant": "Ant-v5",
+    "halfcheetah": "HalfCheetah-v5",
+    "hopper": "Hopper-v5",
+    "humanoid": "Humanoid-v5",
+    "humanoidstandup": "HumanoidStandup-v5",
+    "inverteddoublependulum": "InvertedDoublePendulum-v5",
+    "invertedpendulum": "InvertedPendulum-v5",
+    "pusher": "Pusher-v5",
+    "reacher": "Reacher-v5",
+    "swimmer": "Swimmer-v5",
+    "walker2d": "Walker2d-v5",
+}
+"""Minari's ``mujoco/<family>`` and the environment they were collected in."""
+
+_V4 = {"hopper": "Hopper-v4", "halfcheetah": "HalfCheetah-v4", "walker2d": "Walker2d-v4", "ant": "D4RL/Ant"}
+_ADROIT = {name: f"AdroitHand{name.capitalize()}-v1" for name in ("pen", "hammer", "door", "relocate")}
 
 mujoco.set_mju_user_warning(lambda message: None)  # MuJoCo 4 would write MUJOCO_LOG.TXT where the user stands
+
+
+def environment_of(dataset: str) -> Environment | None:
+    """The environment of a ``d4rl:`` or ``minari:`` dataset (section 4), None for one that the table does not know.
+
+    D4RL's locomotion data belong to the v4 models and the old contact margin, Minari's to v5 as it is.
+    """
+    source, _, name = dataset.partition(":")
+    family = (
+        name.split("-")[0] if source == "d4rl" else name.removeprefix("D4RL/").removeprefix("mujoco/").split("/")[0]
+    )
+    if source == "d4rl" and family in _V4:
+        return replace(ENVIRONMENTS[_V4[family]], contact_margin=OLD_MARGIN)
+    if source == "d4rl" and family in ("antmaze", "kitchen"):
+        return Environment("D4RL/AntMaze" if family == "antmaze" else "D4RL/Kitchen", "", 1.0, *_REFERENCES[family])
+    if family in _ADROIT and (source == "d4rl" or name.startswith("D4RL/")):
+        return ENVIRONMENTS[_ADROIT[family]]
+    if source == "minari" and name.startswith("mujoco/") and family in _V5:
+        return ENVIRONMENTS.get(_V5[family], Environment(_V5[family], ""))
+    return None
 
 
 def environment(name: str, reference_min: float | None = None, reference_max: float | None = None) -> Environment:
@@ -36,25 +120,85 @@ def environment(name: str, reference_min: float | None = None, reference_max: fl
     elif name in gymnasium.registry:
         known = Environment(name, "")
     else:
-        raise UsageError(f"--env {name!r} is no Gymnasium environment{nearest(name, gymnasium.registry)}")
+        raise UsageError(
+            f"--env {name!r} is no Gymnasium environment{nearest(name, [*gymnasium.registry, *ENVIRONMENTS])}"
+        )
+    return with_references(known, reference_min, reference_max)
+
+
+def with_references(env: Environment, reference_min: float | None, reference_max: float | None) -> Environment:
+    """``env`` with references of the user's, where both are given; the record shows that they were supplied."""
     if reference_min is None and reference_max is None:
-        return known
+        return env
     if reference_min is None or reference_max is None:
         raise UsageError("--ref-min and --ref-max belong together: give both or none")
     if not (math.isfinite(reference_min) and math.isfinite(reference_max) and reference_min < reference_max):
         raise UsageError(f"--ref-min {reference_min} and --ref-max {reference_max}: the first must be the lower one")
-    return replace(known, reference_min=reference_min, reference_max=reference_max, references_supplied=True)
+    return replace(env, reference_min=reference_min, reference_max=reference_max, references_supplied=True)
+
+
+def space(env: Environment) -> Space:
+    """Widths and action box of an environment's data; raises DataError as :func:`make` does.
+
+    Data of environments that need the extra ``robotics`` are understood without it.
+    """
+    if env.id in _UNIT_BOXES:
+        observed, acted = _UNIT_BOXES[env.id]
+        return Space(observed, -np.ones(acted), np.ones(acted))
+    made = make(env)
+    width, box = made.observation_space.shape, made.action_space
+    made.close()
+    if width is None or len(width) != 1:
+        raise DataError(f"{env.id} observes {made.observation_space}, and only one-dimensional Boxes can be used")
+    return Space(width[0], box.low.astype(np.float64), box.high.astype(np.float64))  # type: ignore[attr-defined]
 
 
 def make(env: Environment) -> gymnasium.Env:
     """The environment itself; raises DataError where it cannot be made or its actions are not a bounded Box."""
-    try:
-        made = gymnasium.make(env.id, disable_env_checker=True)
+    if env.id in _NO_SUCCESSOR:
+        raise DataError(
+            f"{env.id} cannot be scored: no Gymnasium environment has the observations of D4RL's {env.id[5:]}, "
+            "so give one with --env or train with --no-score"
+        )
+    if env.id in _NEEDS_ROBOTICS and env.id not in gymnasium.registry:
+        _register_robotics(env.id)
+    try:  # the specification instead of its name: Gymnasium would warn of v4, which is meant here
+        made = gymnasium.make(gymnasium.spec("Ant-v4" if env.id == "D4RL/Ant" else env.id), disable_env_checker=True)
     except (ImportError, gymnasium.error.Error) as error:
         raise DataError(f"{env.id} cannot be made: {' '.join(str(error).split())}") from error
-    space = made.action_space
-    if not isinstance(space, gymnasium.spaces.Box) or not space.is_bounded():
-        raise DataError(f"{env.id} has {space} for actions, and only a bounded Box can be used")
-    if env.contact_margin != 1.0:
+    if env.id == "D4RL/Ant":
+        made = _WithoutContactForces(made)
+    box = made.action_space
+    if not isinstance(box, gymnasium.spaces.Box) or not box.is_bounded():
+        raise DataError(f"{env.id} has {box} for actions, and only a bounded Box can be used")
+    if env.contact_margin != 1.0 and _margins_are_summed():
         made.unwrapped.model.geom_margin[:] *= env.contact_margin  # type: ignore[attr-defined]
     return made
+
+
+class _WithoutContactForces(gymnasium.ObservationWrapper):
+    """Ant-v4 with 84 zeros behind its 27 values: D4RL's Ant has contact forces there, and MuJoCo 2.0 left them at 0."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (111,), np.float64)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return np.concatenate([observation, np.zeros(84)])
+
+
+def _margins_are_summed() -> bool:
+    """Since 3.5 MuJoCo adds the margins of a pair; before, the larger one counted, and there is nothing to undo."""
+    major, minor = re.findall(r"\d+", mujoco.__version__)[:2]
+    return (int(major), int(minor)) >= (3, 5)
+
+
+def _register_robotics(name: str) -> None:
+    try:
+        import gymnasium_robotics
+    except ImportError as error:
+        raise DataError(
+            f"{name} needs the extra 'robotics' to be scored: pip install 'corruptbench[robotics]', "
+            "or train with --no-score"
+        ) from error
+    gymnasium.register_envs(gymnasium_robotics)

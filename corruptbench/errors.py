@@ -34,6 +34,12 @@ class ResourceError(CorruptBenchError):
     exit_code = 5
 
 
+class NetworkError(CorruptBenchError):
+    """The network or its other end did not do its part."""
+
+    exit_code = 5
+
+
 class PluginError(CorruptBenchError):
     """A corruption or an algorithm broke its contract: the run fails, by name."""
 

@@ -1,7 +1,7 @@
 """What a run leaves behind, as JSON that is the same to the byte whenever the run is repeated."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,16 @@ class RunRecord:
     score: dict[str, float | None] | None  # return_mean and normalized_mean
     versions: dict[str, str]
     execution: dict[str, Any]  # device, engine, population, threads, cpu
+    gate: dict[str, Any] = field(default_factory=dict)  # what the gate warned of and repaired in the clean dataset
 
     @property
     def run_id(self) -> str:
         return self.spec.run_id
 
     def to_json(self) -> dict[str, Any]:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "spec"}
+        values = {name: getattr(self, name) for name in _OWN}
         env = dataclasses.asdict(self.spec.environment)
-        dataset = {"id": self.spec.dataset, "sha256": self.spec.dataset_sha256, "env": env}
+        dataset = {"id": self.spec.dataset, "sha256": self.spec.dataset_sha256, "env": env, "gate": self.gate}
         return {
             "schema": SCHEMA,
             "protocol": self.spec.protocol,
@@ -55,15 +56,27 @@ class RunRecord:
         """Raises IntegrityError, naming the file, for one that is damaged or does not belong to its id."""
         value = read_json(path)
         try:
-            names = [f.name for f in dataclasses.fields(cls) if f.name != "spec"]
-            record = cls(RunSpec.from_json(value["spec"]), **{name: value[name] for name in names})
+            schema = value["schema"]
+            record = cls(
+                RunSpec.from_json(value["spec"]),
+                **{name: value[name] for name in _OWN},
+                gate=value["dataset"].get("gate", {}),  # records of 0.1.0 have none
+            )
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {error}") from error
-        if value.get("run_id") != record.run_id or record.outcome not in OUTCOMES:
+        if schema != SCHEMA:
+            raise IntegrityError(f"{path}: its schema is {schema!r}, and this version reads {SCHEMA}")
+        if record.outcome not in OUTCOMES:
+            raise IntegrityError(f"{path}: its outcome is {record.outcome!r}, allowed are {', '.join(OUTCOMES)}")
+        if value.get("run_id") != record.run_id:
             raise IntegrityError(
                 f"{path}: its run id {value.get('run_id')!r} is not that of its spec, {record.run_id!r}"
             )
         return record
+
+
+_OWN = tuple(f.name for f in dataclasses.fields(RunRecord) if f.name not in ("spec", "gate"))
+"""The fields that stand in the record under their own names."""
 
 
 def read_records(folder: Path) -> list[RunRecord]:

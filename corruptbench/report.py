@@ -128,7 +128,11 @@ def read_csv(text: str) -> list[Row]:
 
 def shipped_runs() -> list[Row]:
     """The runs of every shipped table, each run once, checked against ``SHA256SUMS``."""
-    sums = dict(line.split("  ")[::-1] for line in (LEADERBOARD / "SHA256SUMS").read_text().splitlines())
+    listed = LEADERBOARD / "SHA256SUMS"
+    try:
+        sums = dict(line.split("  ")[::-1] for line in listed.read_text("ascii").splitlines())
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{listed}: not readable as a list of SHA-256 sums: {error}") from error
     runs: dict[str, Row] = {}
     for name in sorted(sums.keys() | {f"{known}.csv" for known in suite_names()}):
         path = LEADERBOARD / name

@@ -17,14 +17,15 @@ from tqdm import tqdm
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent
 from corruptbench.contract import apply
+from corruptbench.corrupting import named_corruption
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import load
-from corruptbench.environments import environment
+from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import CorruptBenchError, Diverged, PluginError, UsageError, sentence
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
 from corruptbench.optimizers import Optimizer, optimizer_for
 from corruptbench.records import RunRecord
-from corruptbench.registry import ALGORITHMS, CORRUPTIONS, source_sha256
+from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.rng import unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, OptimizerSpec, RunSpec
 from corruptbench.store import check_manifest, pretty, probe_writable, publish
@@ -59,6 +60,9 @@ class RunRequest:
     env: str | None = None
     ref_min: float | None = None
     ref_max: float | None = None
+    on_nonfinite: str = "refuse"
+    download: bool = False
+    score: bool = True  # without it a policy is trained and not evaluated: no environment is needed
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Plan:
     surrogate: Surrogate | None
     agent: Agent
     optimizer: Optimizer
+    score: bool = True
 
 
 def plan(request: RunRequest) -> Plan:
@@ -80,17 +85,19 @@ def plan(request: RunRequest) -> Plan:
     if request.steps < 1:
         raise UsageError(f"--steps is {request.steps}, allowed is 1 and above")
     algorithm = ALGORITHMS.get(request.algo)
-    threat, threat_settings = settings.parse_threat(request.corrupt)
-    corruption_class = CORRUPTIONS.get(threat)
-    corruption: Corruption = settings.build(corruption_class, threat_settings, f"--corrupt {threat}")
-    env = None
-    if request.env is not None or request.ref_min is not None or request.ref_max is not None:
-        if request.env is None:
-            raise UsageError("--ref-min and --ref-max belong to an environment: say --env too")
-        env = environment(request.env, request.ref_min, request.ref_max)
+    threat, corruption = named_corruption(request.corrupt)
     unit, train_seed, corruption_seed = seeds(request)
 
-    dataset = load(request.dataset, env)
+    env = environment(request.env) if request.env is not None else None
+    dataset = load(request.dataset, env, on_nonfinite=request.on_nonfinite, download=request.download)
+    dataset = dataset.replace(environment=with_references(dataset.environment, request.ref_min, request.ref_max))
+    if request.score:
+        make(dataset.environment).close()
+        if dataset.environment.reference_min is None:
+            log.info(
+                "%s has no reference scores: the score is the raw return; --ref-min and --ref-max supply them",
+                dataset.environment.id,
+            )
     differences, track = preset(request.preset, request.algo, dataset.environment.id, corruption)
     agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
@@ -106,7 +113,7 @@ def plan(request: RunRequest) -> Plan:
             corruption.scale,
             others,
             surrogate.sha256 if surrogate else None,
-            source_sha256(corruption_class),
+            source_sha256(type(corruption)),
         ),
         algorithm=AlgorithmSpec(request.algo, dataclasses.asdict(agent), source_sha256(algorithm)),
         optimizer=OptimizerSpec(optimizer.name, optimizer.on, optimizer.rho),
@@ -121,7 +128,9 @@ def plan(request: RunRequest) -> Plan:
         options["references"] = f"{spec.environment.reference_min:g}/{spec.environment.reference_max:g}"
     base: Agent = settings.build(algorithm, differences, f"--preset {request.preset}")
     words = command.words(spec, agent, corruption, (request.preset, base) if request.preset and differences else None)
-    return Plan(spec, words, options, dataset, corruption, surrogate, agent, optimizer)
+    if request.on_nonfinite != "refuse":
+        words += f" --on-nonfinite {request.on_nonfinite}"
+    return Plan(spec, words, options, dataset, corruption, surrogate, agent, optimizer, request.score)
 
 
 def seeds(request: RunRequest) -> tuple[int | None, int, int]:
@@ -162,10 +171,11 @@ def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1,
     if (folder / "record.json").is_file() and not force:
         check_manifest(folder)
         found = RunRecord.read(folder / "record.json")
-        if found.outcome != "failed":
+        unscored = planned.score and found.outcome == "ok" and found.score is None
+        if found.outcome != "failed" and not unscored:
             log.info("%s holds this run already (%s); --force does it again", folder, found.outcome)
             return found
-        log.info("%s holds a failed run: trying it again", folder)
+        log.info("%s holds a run that %s: doing it again", folder, "has no score" if unscored else "failed")
     probe_writable(out)
     torch.set_num_threads(threads)
     attempt = _Attempt(planned, engine, threads)
@@ -217,6 +227,7 @@ class _Attempt:
                 "threads": self.threads,
                 "cpu": torch.backends.cpu.get_cpu_capability(),
             },
+            gate=dict(self.planned.dataset.provenance.get("gate", {})),
         )
         return self.record
 
@@ -232,6 +243,8 @@ class _Attempt:
             self.train(dataset)
             assert self.learner is not None
             policy, env = self.learner.policy(), self.planned.spec.environment
+            if not self.planned.score:
+                return
             self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
         except PluginError as error:
             raise PluginError(f"algorithm {name!r} failed: {error}") from error
@@ -255,6 +268,8 @@ class _Attempt:
             while learner.step < spec.steps:
                 count = min(CURVE_EVERY, spec.steps - learner.step)
                 losses = self.timed("train", lambda count=count: learner.advance(count, bar.update))  # type: ignore[misc]
+                if not self.planned.score:
+                    continue
                 policy = learner.policy()
                 point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
                 score = self.score(point)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.errors import IntegrityError, ResourceError
 
 MANIFEST = "manifest.json"
 
@@ -139,14 +139,6 @@ def probe_writable(folder: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
-
-
-def inside(root: Path, name: str) -> Path:
-    """``root/name`` for a name that stays below ``root``; raises UsageError for one that would not."""
-    path = root / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-        raise UsageError(f"{name!r} is no name of something below {root}")
-    return path
 
 
 def _sync_file(path: Path) -> None:

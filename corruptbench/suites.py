@@ -4,15 +4,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from corruptbench import command, settings
-from corruptbench.data import shipped
-from corruptbench.environments import environment
+from corruptbench.data import home
 from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.rng import unit_seeds
 from corruptbench.run import RunRequest
 from corruptbench.spec import DEFAULT_STEPS
-from corruptbench.types import Environment
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Suite:
             and spec.unit in range(self.units)
             and (spec.train_seed, spec.corruption_seed) == unit_seeds(spec.unit)
             and spec.steps == self.steps
+            and (record.score is not None or record.outcome != "ok")  # --no-score
             and _threat_of(record) in {threat_key(text) for text in self.corruptions}
         )
 
@@ -75,12 +74,6 @@ class Suite:
                     "track": "universal",
                     "options": ";".join(options),
                 }
-
-
-def home(dataset: str) -> Environment | None:
-    """The environment that a shipped dataset belongs to, None for another dataset."""
-    card = shipped().get(dataset)
-    return environment(card["environment"]) if card else None
 
 
 def threat_key(text: str) -> tuple[str, float, float, tuple[str, ...]]:

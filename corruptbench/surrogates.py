@@ -4,7 +4,6 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from corruptbench.algos.iql import IQL, q_values
-from corruptbench.data import ASSETS
+from corruptbench.data import ASSETS, cache
 from corruptbench.errors import IntegrityError
 from corruptbench.optimizers import Optimizer
 from corruptbench.rng import PROTOCOL, seed_from
@@ -65,9 +64,8 @@ def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:
 
 
 def cache_folder(dataset: TransitionDataset) -> Path:
-    """Where a trained surrogate is kept, below ``$CORRUPTBENCH_CACHE`` or ``~/.cache/corruptbench``."""
-    root = Path(os.environ.get("CORRUPTBENCH_CACHE") or Path.home() / ".cache" / "corruptbench")
-    return root / "surrogates" / f"{PROTOCOL}-{dataset.sha256[:16]}-{STEPS}"
+    """Where a trained surrogate is kept, below the cache."""
+    return cache() / "surrogates" / f"{PROTOCOL}-{dataset.sha256[:16]}-{STEPS}"
 
 
 def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:

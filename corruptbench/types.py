@@ -1,13 +1,14 @@
 """The data that travels through the benchmark: datasets, corrupted datasets, batches, surrogates."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from corruptbench.numerics import chunks
 from corruptbench.rng import stream, uniforms
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ class Streams:
     def uniforms(self, element: str, purpose: str, *shape: int) -> np.ndarray:
         """Uniforms in [0, 1), float64, of ``cb2026/<seed>/<element>/<purpose>`` from its start."""
         return uniforms(stream(self.seed, element, purpose), *shape)
+
+    def uniform_blocks(self, element: str, purpose: str, *shape: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """The same uniforms some rows at a time, with the rows they belong to."""
+        bits = stream(self.seed, element, purpose)
+        for part in chunks(shape[0]):
+            yield part, uniforms(bits, part.stop - part.start, *shape[1:])
 
 
 class Surrogate(Protocol):

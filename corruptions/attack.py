@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corruptbench.corruptions.audit import audit_noise, audit_value
+from corruptbench.corruptions.audit import NoiseAudit, audit_value
 from corruptbench.corruptions.corruption import FIELDS, Corruption
 from corruptbench.corruptions.noise import uniform_noise
 from corruptbench.corruptions.pgd import minimise
@@ -38,8 +38,8 @@ class ValueAttack(Corruption):
         std = mean_and_std(clean)[1]
         rows = self.rows(dataset, streams)
         touched = np.flatnonzero(rows)
-        start = uniform_noise(streams, self.element, "start", clean.shape, self.scale)[touched]
-        noise = uniform_noise(streams, self.element, "noise", clean.shape, self.scale)[touched]
+        start = uniform_noise(streams, self.element, "start", clean.shape, self.scale, rows)
+        noise = uniform_noise(streams, self.element, "noise", clean.shape, self.scale, rows)
 
         z = np.empty_like(start, dtype=np.float32)
         before, under_noise, after = (np.empty(len(touched), np.float32) for _ in range(3))
@@ -54,10 +54,12 @@ class ValueAttack(Corruption):
                 under_noise[part] = value(self.clipped(x + torch.from_numpy(noise[part]).float() * unit)).numpy()
                 after[part] = value(self.clipped(x + best * unit)).numpy()
 
-        values = clean.astype(np.float64)
-        values[touched] += z * std
-        audit = {**audit_noise(z, self.scale), **audit_value(before, under_noise, after)}
-        return self.corrupted(dataset, field, self.clipped(values), rows, audit)
+        changed = np.array(clean)
+        changed[touched] = self.clipped(clean[touched] + z * std)
+        moved = NoiseAudit(self.scale)
+        moved.add(z)
+        audit = {**moved.figures(), **audit_value(before, under_noise, after)}
+        return self.replaced(dataset, field, changed, rows, audit)
 
     @abstractmethod
     def value_of(self, dataset: TransitionDataset, rows: np.ndarray, surrogate: Surrogate) -> Value:

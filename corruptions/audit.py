@@ -5,17 +5,25 @@ import numpy as np
 from corruptbench.numerics import mean_and_std
 
 
-def audit_noise(z: np.ndarray, scale: float) -> dict[str, float]:
-    """How far the touched rows moved: ``z`` ``(touched, d)`` in standard deviations, ``scale`` the radius allowed.
+class NoiseAudit:
+    """How far touched rows moved, in standard deviations: z comes in pieces ``(rows, d)``, ``scale`` bounds it."""
 
-    Largest |z|, share of coordinates under 0.05 and over 0.95 of the radius.
-    """
-    size = np.abs(z)
-    return {
-        "largest_z": float(size.max(initial=0.0)),
-        "unmoved": float((size < 0.05 * scale).mean()) if size.size else 0.0,
-        "at_bound": float((size > 0.95 * scale).mean()) if size.size else 0.0,
-    }
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+        self.coordinates = self.unmoved = self.at_bound = 0
+        self.largest = 0.0
+
+    def add(self, z: np.ndarray) -> None:
+        size = np.abs(z)
+        self.coordinates += size.size
+        self.largest = max(self.largest, float(size.max(initial=0.0)))
+        self.unmoved += int((size < 0.05 * self.scale).sum())
+        self.at_bound += int((size > 0.95 * self.scale).sum())
+
+    def figures(self) -> dict[str, float]:
+        """Largest |z|, share of coordinates under 0.05 and over 0.95 of the radius."""
+        count = max(self.coordinates, 1)
+        return {"largest_z": self.largest, "unmoved": self.unmoved / count, "at_bound": self.at_bound / count}
 
 
 def audit_reward(clean: np.ndarray, values: np.ndarray, rows: np.ndarray) -> dict[str, float]:

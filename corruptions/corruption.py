@@ -52,8 +52,14 @@ class Corruption(ABC):
     def corrupted(
         self, dataset: TransitionDataset, field: str, values: np.ndarray, rows: np.ndarray, audit: Mapping[str, Any]
     ) -> Corrupted:
-        """``dataset`` with ``values`` (float64, all rows) in ``field`` on the masked rows, rounded once to float32."""
+        """``dataset`` with ``values`` (all rows) in ``field`` on the masked rows, rounded once to float32."""
         changed = np.array(getattr(dataset, field))
         changed[rows] = values[rows]
+        return self.replaced(dataset, field, changed, rows, audit)
+
+    def replaced(
+        self, dataset: TransitionDataset, field: str, changed: np.ndarray, rows: np.ndarray, audit: Mapping[str, Any]
+    ) -> Corrupted:
+        """``dataset`` with ``changed`` in the place of ``field``, which differs on the masked rows alone."""
         audit = {"rate": float(rows.mean()) if len(rows) else 0.0, **audit}
         return Corrupted(dataset.replace(**{field: changed}), {field: rows}, {self.element: audit})

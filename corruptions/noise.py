@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corruptbench.corruptions.audit import audit_noise
+from corruptbench.corruptions.audit import NoiseAudit
 from corruptbench.corruptions.corruption import FIELDS, Corruption
 from corruptbench.numerics import mean_and_std
 from corruptbench.registry import CORRUPTIONS
@@ -20,19 +20,32 @@ class UniformNoise(Corruption):
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         field = FIELDS[self.element]
         clean = getattr(dataset, field)
+        std = mean_and_std(clean)[1]
         rows = self.rows(dataset, streams)
-        noise = uniform_noise(streams, self.element, "noise", clean.shape, self.scale)
-        values = clean + noise * mean_and_std(clean)[1]
-        return self.corrupted(dataset, field, self.clipped(values), rows, audit_noise(noise[rows], self.scale))
+        changed, audit = np.array(clean), NoiseAudit(self.scale)
+        for part, uniforms in streams.uniform_blocks(self.element, "noise", *clean.shape):
+            touched = rows[part]
+            noise = signed(uniforms[touched], self.scale)
+            changed[part][touched] = self.clipped(clean[part][touched] + noise * std)
+            audit.add(noise)
+        return self.replaced(dataset, field, changed, rows, audit.figures())
 
     def clipped(self, values: np.ndarray) -> np.ndarray:
         """Values are not clipped unless the threat model says so."""
         return values
 
 
-def uniform_noise(streams: Streams, element: str, purpose: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
-    """scale (2u - 1) for every row and dimension, so the noise is the same at every rate."""
-    return scale * (2 * streams.uniforms(element, purpose, *shape) - 1)
+def signed(uniforms: np.ndarray, scale: float) -> np.ndarray:
+    """scale (2u - 1): uniforms in [0, 1) to noise in [-scale, scale)."""
+    return scale * (2 * uniforms - 1)
+
+
+def uniform_noise(
+    streams: Streams, element: str, purpose: str, shape: tuple[int, ...], scale: float, rows: np.ndarray
+) -> np.ndarray:
+    """Noise of the masked rows, ``(touched, ...)`` float64, drawn for all rows, so it is the same at every rate."""
+    blocks = streams.uniform_blocks(element, purpose, *shape)
+    return np.concatenate([signed(uniforms[rows[part]], scale) for part, uniforms in blocks])
 
 
 @CORRUPTIONS.register("obs-random")

@@ -16,12 +16,13 @@ def minimise(value: Callable[[Tensor], Tensor], start: Tensor, radius: float, st
     stride = 2.5 * radius / steps
     z = best = start
     lowest = torch.full(start.shape[:1], float("inf"))
-    for _ in range(steps + 1):
+    for step in range(steps + 1):
         z = z.detach().requires_grad_()
         reached = value(z)
         better = reached.detach() < lowest
         lowest = torch.where(better, reached.detach(), lowest)
         best = torch.where(better[:, None], z.detach(), best)
-        (gradient,) = torch.autograd.grad(reached.sum(), z)
-        z = (z.detach() - stride * gradient.sign()).clamp(-radius, radius)
+        if step < steps:
+            (gradient,) = torch.autograd.grad(reached.sum(), z)
+            z = (z.detach() - stride * gradient.sign()).clamp(-radius, radius)
     return best

@@ -6,7 +6,7 @@ import numpy as np
 
 from corruptbench.corruptions.audit import audit_reward
 from corruptbench.corruptions.corruption import Corruption
-from corruptbench.corruptions.noise import uniform_noise
+from corruptbench.corruptions.noise import signed
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
 
@@ -21,7 +21,7 @@ class RewardNoise(Corruption):
 
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         rows = self.rows(dataset, streams)
-        values = 30 * uniform_noise(streams, "rew", "noise", dataset.rewards.shape, self.scale)
+        values = 30 * signed(streams.uniforms("rew", "noise", len(dataset)), self.scale)
         return self.corrupted(dataset, "rewards", values, rows, audit_reward(dataset.rewards, values, rows))
 
 

@@ -1,8 +1,13 @@
-"""Collecting a dataset: what is recorded, what is kept, and SAC against torch's autograd, Adam and distributions."""
+"""Collecting a dataset: what is recorded and kept, going on after a kill, and SAC against torch's autograd and Adam."""
 
 import csv
+import dataclasses
+import hashlib
 import itertools
+import json
+import logging
 import math
+import shutil
 import sys
 
 import gymnasium
@@ -14,15 +19,23 @@ from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
 from corruptbench.algos.adam import Adam
+from corruptbench.cli import collect as command
+from corruptbench.cli.parser import Parser, Verb
+from corruptbench.collect import checkpoints as checkpoints_module
 from corruptbench.collect import replay as module
 from corruptbench.collect.card import write_dataset
-from corruptbench.collect.replay import CollectConfig, Evaluation, Replay, collect, episodes_kept, write_hdf5
-from corruptbench.collect.sac import SAC, Batch, SACConfig, sample
+from corruptbench.collect.checkpoints import Checkpoints
+from corruptbench.collect.config import CollectConfig, Evaluation
+from corruptbench.collect.explorers import learning_inputs
+from corruptbench.collect.replay import collect, identity_of
+from corruptbench.collect.sac import SAC, SACConfig, sample
+from corruptbench.collect.steps import Replay, episodes_kept, write_hdf5
 from corruptbench.data import read_hdf5
 from corruptbench.environments import environment, make
-from corruptbench.errors import DataError
-from corruptbench.rng import seed_from
-from corruptbench.store import parse_json, sha256_file
+from corruptbench.errors import DataError, Diverged, UsageError
+from corruptbench.rng import seed_from, stream
+from corruptbench.store import check_manifest, parse_json, sha256_file
+from corruptbench.types import Batch
 from corruptbench.versions import versions
 
 FILES = ["README.md", "card.json", "data.hdf5", "episodes.csv", "evaluations.csv", "returns.png"]
@@ -46,6 +59,15 @@ def same(first, second):
     return all(np.array_equal(a[name], b[name]) for name in FIELDS)
 
 
+def digest(run):
+    """SHA-256 over the recorded fields and the evaluations of a collection."""
+    found = hashlib.sha256()
+    for values in recorded(run[0]).values():
+        found.update(values.tobytes())
+    found.update(np.array(run[1], np.float64).tobytes())
+    return found.hexdigest()
+
+
 def ends_of(replay):
     return np.flatnonzero(replay.terminals[: replay.size] | replay.timeouts[: replay.size])
 
@@ -62,7 +84,33 @@ def short():
     return collect(SHORT, engine="eager")
 
 
+@pytest.fixture
+def registered():
+    """Registers environments for one test."""
+    names = []
+
+    def register(entry_point, **settings):
+        names.append(f"CorruptBenchTest/{entry_point.__name__}-v0")
+        gymnasium.register(names[-1], entry_point=entry_point, **settings)
+        return names[-1]
+
+    yield register
+    for name in names:
+        del gymnasium.registry[name]
+
+
 # Collecting
+
+PINNED = "a79a62dd1986bd6fc6023174410124b669bcbac7866edb02533d470ee7604261"
+"""Of ``SHORT``, by the collector that made ``hopper-replay``. ``python tests/test_collect.py`` makes it again."""
+PINNED_ON = ("AVX2", {"torch": "2.13.0", "numpy": "2.4.6", "gymnasium": "1.4.0", "mujoco": "4.0.0"})
+
+
+def test_the_collector_is_the_one_that_made_the_shipped_data(short):
+    stack = {package: number for package, number in versions().items() if package != "corruptbench"}
+    if (torch.backends.cpu.get_cpu_capability(), stack) != PINNED_ON:
+        pytest.skip("bytes are promised on the same stack and kind of CPU only")
+    assert digest(short) == PINNED
 
 
 def test_collecting_twice_gives_the_same_bytes(tmp_path, short):
@@ -145,20 +193,148 @@ def test_only_vectors_can_be_collected():
         collect(config_of(env="FrozenLake-v1"), engine="eager")
     assert "FrozenLake-v1 has Discrete(4) for actions" in str(error.value)
 
-    class Picture(gymnasium.Env):
-        observation_space = gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8)
-        action_space = gymnasium.spaces.Box(-1, 1, (2,))
 
-    gymnasium.register("CorruptBenchTest/Picture-v0", entry_point=Picture)
-    try:
-        with pytest.raises(DataError) as error:
-            collect(config_of(env="CorruptBenchTest/Picture-v0"), engine="eager")
-    finally:
-        del gymnasium.registry["CorruptBenchTest/Picture-v0"]
-    assert str(error.value) == (
-        "CorruptBenchTest/Picture-v0 observes Box(0, 255, (4, 4, 3), uint8), "
-        "and only one-dimensional Boxes can be collected"
+INF = np.inf
+BOX = gymnasium.spaces.Box(-1, 1, (2,))
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "message"),
+    [
+        (
+            gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8),
+            BOX,
+            "observes Box(0, 255, (4, 4, 3), uint8), and only one-dimensional Boxes can be collected",
+        ),
+        (
+            gymnasium.spaces.Dict({"a": BOX}),
+            BOX,
+            "observes Dict('a': Box(-1.0, 1.0, (2,), float32)), and only one-dimensional Boxes can be collected",
+        ),
+        (
+            gymnasium.spaces.MultiDiscrete([2, 3]),
+            BOX,
+            "observes MultiDiscrete([2 3]), and only one-dimensional Boxes can be collected",
+        ),
+        (
+            BOX,
+            gymnasium.spaces.Box(-1, 1, (2, 3)),
+            "has Box(-1.0, 1.0, (2, 3), float32) for actions, "
+            "and only one-dimensional Boxes of floats can be collected",
+        ),
+        (
+            BOX,
+            gymnasium.spaces.Box(0, 3, (2,), np.int64),
+            "has Box(0, 3, (2,), int64) for actions, and only one-dimensional Boxes of floats can be collected",
+        ),
+        (
+            BOX,
+            gymnasium.spaces.Box(0, np.array([0, 1], np.float32)),
+            "has Box(0.0, [0. 1.], (2,), float32) for actions, and one of them has a single value only",
+        ),
+        (
+            BOX,
+            gymnasium.spaces.Box(-INF, INF, (2,)),
+            "has Box(-inf, inf, (2,), float32) for actions, and only a bounded Box can be used",
+        ),
+    ],
+    ids=["picture", "dict", "multi-discrete", "matrix", "int actions", "no choice", "unbounded"],
+)
+@pytest.mark.parametrize("policy", ["sac", "random"])
+def test_what_cannot_be_collected(registered, observations, actions, message, policy):
+    class Odd(gymnasium.Env):
+        observation_space, action_space = observations, actions
+
+    name = registered(Odd)
+    with pytest.raises(DataError) as error:
+        collect(config_of(env=name, policy=policy), engine="eager")
+    assert str(error.value) == f"{name} {message}"
+
+
+class Counting(gymnasium.Env):
+    """A walk that never ends; how it begins is ``np_random``'s, and where the step leads is the action's."""
+
+    observation_space = gymnasium.spaces.Box(-INF, INF, (2,), np.float64)
+    action_space = gymnasium.spaces.Box(-1, 3, (2,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = self.np_random.normal(size=2)
+        return self.place, {}
+
+    def step(self, action):
+        assert action in self.action_space
+        self.place = self.place + action
+        return self.place, float(action[0]), False, False, {}
+
+
+class Whole(Counting):
+    observation_space = gymnasium.spaces.Box(0, 255, (2,), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.integers(0, 255, 2).astype(np.uint8), {}
+
+    def step(self, action):
+        _, *rest = super().step(action)
+        return np.uint8(self.place % 256), *rest
+
+
+@pytest.mark.parametrize("kind", [Counting, Whole])
+def test_boxes_of_other_types(registered, kind):
+    config = config_of(env=registered(kind, max_episode_steps=50), max_steps=400, target_return=None)
+    replay, evaluations = collect(config, engine="eager")
+    assert ends_of(replay).tolist() == list(range(49, 400, 50))
+    assert [e.mean_length for e in evaluations] == [50, 50]
+    assert np.array_equal(replay.next_observations[:49], replay.observations[1:50])
+    if kind is Whole:
+        assert np.array_equal(replay.observations, replay.observations.astype(np.uint8))
+    assert (replay.actions.min() < -0.9, replay.actions.max() > 2.9) == (True, True)
+
+
+def test_episodes_that_never_end(registered, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    name = registered(Counting)
+    config = config_of(env=name, max_steps=410, target_return=None, eval_steps=17)
+    replay, evaluations = collect(config, engine="eager", checkpoints=Checkpoints(tmp_path / "x.partial", 100))
+    assert ends_of(replay).tolist() == [409]
+    assert replay.timeouts[409]
+    assert [e.mean_length for e in evaluations] == [17, 17]
+    assert caplog.messages[0] == (
+        f"{name} has no time limit: an episode that does not end is cut off at step 410, in an evaluation after 17 "
+        "steps, and there are checkpoints only where an episode ends"
     )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_return_that_is_no_number(registered):
+    class Lost(Counting):
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            return observation, math.nan, *rest
+
+    config = config_of(env=registered(Lost, max_episode_steps=10))
+    with pytest.raises(Diverged) as error:
+        collect(config, engine="eager")
+    assert str(error.value) == "step 200: the mean return of the policy is nan"
+
+
+def test_unknown_policy():
+    with pytest.raises(UsageError) as error:
+        collect(config_of(policy="randm"))
+    assert str(error.value) == "unknown policy 'randm': known are random, sac (did you mean 'random'?)"
+
+
+def test_random_actions_are_uniform_in_the_box():
+    config = config_of(env="Pendulum-v1", policy="random", max_steps=2000)
+    replay, evaluations = collect(config, engine="eager")
+    assert evaluations == []
+    assert ends_of(replay).tolist() == list(range(199, 2000, 200))
+    assert np.abs(replay.actions).max() <= 2
+    counts = np.histogram(replay.actions, 4, (-2, 2))[0]
+    assert (np.abs(counts - 500) < 100).all()  # 500 +- 19
+    sac, _ = collect(dataclasses.replace(config, policy="sac", max_steps=200), engine="eager")
+    assert not np.isin(sac.actions, replay.actions).any()  # a stream of its own
 
 
 # When it stops
@@ -365,6 +541,8 @@ def test_card_and_tables(tmp_path, short):
         "normalized_mean": round(100 * (mean + 20.272305) / (3234.3 + 20.272305), 2),
         "steps_collected": 700,
         "final_evaluations": [round(e.mean_return, 2) for e in evaluations],
+        "policy": "sac",
+        "ended": "max-steps",
     }
     rows = read_table(folder / "episodes.csv")
     assert [int(row["first_step"]) for row in rows] == [e[0] for e in episodes]
@@ -425,6 +603,370 @@ def test_without_references_and_evaluations(tmp_path):
     assert "normalized" not in text
     assert "-200.0 of the deterministic policy" in text
     assert read_table(folder / "evaluations.csv") == []
+
+
+# Going on after a kill
+
+FAST = SACConfig(hidden=(16, 16), batch_size=16, random_steps=200)
+RESUMED = {  # the first ends at a target, with the episode after its evaluation at step 400
+    "Hopper-v5": config_of(target_return=-1e9, transitions=350, eval_every=100, eval_episodes=1, sac=FAST),
+    "Pendulum-v1": config_of(
+        env="Pendulum-v1", target_return=None, max_steps=450, eval_every=300, eval_episodes=1, sac=FAST
+    ),
+    "random": config_of(policy="random", target_return=None, transitions=500, max_steps=500),
+}
+
+
+def killed_at(monkeypatch, size, config, checkpoints):
+    """Collects until the step after ``size`` is recorded, as a kill would end it; the steps taken."""
+    add, taken = Replay.add, []
+
+    def add_or_die(self, *step):
+        if self.size == size:
+            raise KeyboardInterrupt
+        taken.append(self.size)
+        add(self, *step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Replay, "add", add_or_die)
+        with pytest.raises(KeyboardInterrupt):
+            collect(config, engine="eager", checkpoints=checkpoints)
+    return taken
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_killed_collection_ends_in_the_same_bytes(tmp_path, monkeypatch, caplog, kind):
+    caplog.set_level(logging.INFO)
+    config, checkpoints = RESUMED[kind], Checkpoints(tmp_path / "x.partial", 60)
+    whole = collect(config, engine="eager")
+    begun = [killed_at(monkeypatch, size, config, checkpoints)[0] for size in (50, 250, 390, 395)]
+    assert begun[:2] == [0, 0]  # no checkpoint is made before step 60
+    assert 180 <= begun[2] <= 250
+    assert begun[3] == 200 if kind == "Pendulum-v1" else 300 <= begun[3] <= 390
+    assert {size - 1 for size in begun[2:]} <= set(ends_of(whole[0]).tolist())
+    run = collect(config, engine="eager", checkpoints=checkpoints)
+    assert same(run[0], whole[0])
+    assert run[1] == whole[1]
+    assert len(names(checkpoints.folder)) == 2
+    assert len([message for message in caplog.messages if message.startswith("goes on from")]) == 3
+    first, second = written(tmp_path / "a", config, whole), written(tmp_path / "b", config, run)
+    for name in names(first):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    checkpoints.remove()
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    """A collection that was killed at step 380, with its last two checkpoints."""
+    checkpoints = Checkpoints(tmp_path_factory.mktemp("partial") / "x.partial", 100)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at(patch, 380, RESUMED["Hopper-v5"], checkpoints)
+    return checkpoints.folder
+
+
+def copied(partial, tmp_path):
+    shutil.copytree(partial, tmp_path / "x.partial")
+    return Checkpoints(tmp_path / "x.partial", 100)
+
+
+def test_checkpoints_are_folders_with_a_manifest(partial):
+    steps = sorted(int(name.removeprefix("step-")) for name in names(partial))
+    assert len(steps) == 2
+    assert 200 <= steps[0] < 300 <= steps[1] < 380
+    for step in steps:
+        check_manifest(partial / f"step-{step}")
+        assert names(partial / f"step-{step}") == ["arrays.st", "manifest.json", "state.json"]
+        content = parse_json((partial / f"step-{step}" / "state.json").read_text())
+        config = RESUMED["Hopper-v5"]
+        assert content["identity"] == json.loads(json.dumps(identity_of(config, "eager")))
+        assert [e[0] for e in content["evaluations"]] == list(range(100, step + 1, 100))
+
+
+def test_a_damaged_checkpoint_is_passed_over(partial, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    checkpoints, config = copied(partial, tmp_path), RESUMED["Hopper-v5"]
+    older, newer = sorted(checkpoints.folder.iterdir())
+    path = newer / "arrays.st"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    run = collect(config, engine="eager", checkpoints=checkpoints)
+    assert digest(run) == digest(collect(config, engine="eager"))
+    assert caplog.messages[:2] == [
+        f"a damaged checkpoint is passed over: {path}: its content is not what {newer / 'manifest.json'} says was "
+        "written",
+        f"goes on from the checkpoint {older}",
+    ]
+
+
+def test_with_all_checkpoints_damaged_collecting_begins_anew(partial, tmp_path, monkeypatch):
+    checkpoints = copied(partial, tmp_path)
+    for folder in checkpoints.folder.iterdir():
+        (folder / "state.json").unlink()
+    assert killed_at(monkeypatch, 130, RESUMED["Hopper-v5"], checkpoints)[0] == 0
+
+
+def test_a_damaged_checkpoint_is_made_again(partial, tmp_path, monkeypatch):
+    checkpoints = copied(partial, tmp_path)
+    newer = max(checkpoints.folder.iterdir())
+    (newer / "arrays.st").unlink()
+    killed_at(monkeypatch, 380, RESUMED["Hopper-v5"], checkpoints)
+    check_manifest(newer)
+    assert names(checkpoints.folder) == names(partial)
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"target_return": 21.0}, "target_return -1000000000.0, and this command has 21.0"),
+        ({"seed": 1}, "seed 0, and this command has 1"),
+        ({"max_steps": 1400}, "max_steps 700, and this command has 1400"),
+        (
+            {"sac": dataclasses.replace(FAST, hidden=(16, 32))},
+            "sac.hidden [16, 16], and this command has [16, 32]",
+        ),
+    ],
+)
+def test_a_checkpoint_belongs_to_its_collection(partial, tmp_path, change, difference):
+    checkpoints = copied(partial, tmp_path)
+    with pytest.raises(UsageError) as error:
+        collect(dataclasses.replace(RESUMED["Hopper-v5"], **change), engine="eager", checkpoints=checkpoints)
+    assert str(error.value) == (
+        f"{checkpoints.folder} holds a checkpoint made with {difference}: repeat the command that made it, or remove "
+        f"{checkpoints.folder} to begin anew"
+    )
+    assert names(checkpoints.folder) == names(partial)
+
+
+def test_a_checkpoint_belongs_to_its_engine_and_versions(partial, monkeypatch):
+    checkpoints, config = Checkpoints(partial), RESUMED["Hopper-v5"]
+    identity = identity_of(config, "eager")
+    assert checkpoints.newest(identity).arrays["replay.rewards"].shape >= (300,)
+    for changed, key in (({"engine": "compiled"}, "engine"), ({"versions": {"torch": "1"}}, "versions.corruptbench")):
+        with pytest.raises(UsageError, match=f"made with {key} "):
+            checkpoints.newest({**identity, **changed})
+
+
+def test_a_kill_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """What was there stays whole; what the kill left half written is no checkpoint and goes with the others."""
+    checkpoints, config = Checkpoints(tmp_path / "x.partial", 100), RESUMED["Hopper-v5"]
+    save_file = checkpoints_module.save_file
+
+    def killed(arrays, path):
+        save_file(arrays, path)
+        if len(arrays["replay.rewards"]) >= 200:
+            shutil.copytree(path.parent, path.parent.with_name(".step-200.0123456789abcdef"))  # nobody cleans up
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints_module, "save_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            collect(config, engine="eager", checkpoints=checkpoints)
+    (left,) = (name for name in names(checkpoints.folder) if not name.startswith("."))
+    assert 100 <= killed_at(monkeypatch, 250, config, checkpoints)[0] == int(left.removeprefix("step-")) < 200
+    (checkpoints.folder / "notes.txt").write_text("the user's own")
+    checkpoints.remove()
+    assert names(checkpoints.folder) == ["notes.txt"]
+
+
+def test_no_checkpoint_of_an_environment_that_carries_more_on(registered, tmp_path, caplog):
+    class Curriculum(Counting):
+        episodes = 0
+
+        def reset(self, *, seed=None, options=None):
+            self.episodes += 1
+            place, info = super().reset(seed=seed)
+            return place * self.episodes, info
+
+    name = registered(Curriculum, max_episode_steps=40)
+    checkpoints = Checkpoints(tmp_path / "x.partial", 100)
+    collect(config_of(env=name, policy="random", max_steps=220), checkpoints=checkpoints)
+    assert caplog.messages == [
+        f"step {step}: no checkpoint, for {name} carries more from episode to episode than its random generator's state"
+        for step in (120, 200)
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_state_of_a_stream_is_all_of_it():
+    """Normals in float32 take half a word each: the other half is part of the state."""
+    for count in range(1, 40):
+        before = np.random.Generator(stream(3, "x"))
+        before.standard_normal(count, np.float32)
+        after = np.random.Generator(stream(4, "y"))
+        after.bit_generator.state = parse_json(json.dumps(before.bit_generator.state))
+        for generator in (before, after):
+            generator.uniform(-1, 1, 3)
+        assert np.array_equal(before.standard_normal(7, np.float32), after.standard_normal(7, np.float32))
+        assert before.integers(2**32, dtype=np.uint32) == after.integers(2**32, dtype=np.uint32)
+
+
+# The command
+
+
+def options_of(*words):
+    parser = Parser("corruptbench data", "")
+    command.add(parser.add_subparsers(dest="verb", required=True, parser_class=Verb))
+    return parser.parse_args(["collect", *words])
+
+
+def asked(*words):
+    options = options_of("--name", "x", "--out", "x", *words)
+    return command.config_of(options, environment(options.env))
+
+
+HOPPER, PENDULUM = ("--env", "Hopper-v5"), ("--env", "Pendulum-v1")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (HOPPER, CollectConfig(target_return=-20.272305 + 0.4 * (3234.3 + 20.272305))),
+        ((*HOPPER, "--target-score", "0", "--seed", "3"), CollectConfig(target_return=-20.272305, seed=3)),
+        ((*HOPPER, "--target-return", "7", "--max-steps", "9"), CollectConfig(target_return=7.0, max_steps=9)),
+        (
+            (*PENDULUM, "--steps", "500"),
+            CollectConfig("Pendulum-v1", target_return=None, transitions=500, max_steps=500),
+        ),
+        (
+            (*PENDULUM, "--steps", "500", "--transitions", "20", "--policy", "random"),
+            CollectConfig("Pendulum-v1", target_return=None, transitions=20, max_steps=500, policy="random"),
+        ),
+    ],
+)
+def test_what_a_command_asks_for(words, expected):
+    assert asked(*words) == expected
+
+
+NUMBERS = "--steps, --max-steps, --transitions and --checkpoint-every are numbers of steps, 1 and above"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            (*HOPPER, "--target-score", "1", "--target-return", "2"),
+            "--target-score and --target-return both say when to end, so give one of them",
+        ),
+        (
+            (*HOPPER, "--target-return", "0", "--steps", "2"),
+            "--target-return and --steps both say when to end, so give one of them",
+        ),
+        (
+            (*HOPPER, "--steps", "2", "--max-steps", "3"),
+            "--max-steps is the upper end for a target, and --steps has none",
+        ),
+        ((*HOPPER, "--policy", "random"), "--policy random gets no better, so say --steps and no target"),
+        (
+            PENDULUM,
+            "Pendulum-v1 has no references for a --target-score, so say --target-return or --steps",
+        ),
+        (
+            (*PENDULUM, "--target-score", "40"),
+            "Pendulum-v1 has no references for a --target-score, so say --target-return or --steps",
+        ),
+        ((*HOPPER, "--target-return", "nan"), "the target is nan, allowed is any finite number"),
+        ((*HOPPER, "--steps", "0"), NUMBERS),
+        ((*HOPPER, "--max-steps", "0"), NUMBERS),
+        ((*HOPPER, "--transitions", "0"), NUMBERS),
+        ((*HOPPER, "--checkpoint-every", "0"), NUMBERS),
+    ],
+)
+def test_contradictions(words, message):
+    with pytest.raises(UsageError) as error:
+        asked(*words)
+    assert str(error.value) == f"data collect: {message}"
+
+
+def run_command(out, *words):
+    words = ("--name", "mine", "--out", str(out), *words)
+    return command.main(options_of(*words), ["collect", *words])
+
+
+def test_a_command_that_is_repeated_after_a_kill(tmp_path, monkeypatch, capsys):
+    words = (*PENDULUM, "--policy", "random", "--steps", "450", "--checkpoint-every", "100")
+    assert run_command(tmp_path / "whole", *words) == 0
+    card = parse_json((tmp_path / "whole" / "card.json").read_text())
+    out = tmp_path / "whole"
+    assert capsys.readouterr().out == (
+        "mine: 450 transitions in 3 episodes of Pendulum-v1\n"
+        "ended         after 450 steps, as many as were asked for\n"
+        f"episodes      mean return {card['return_mean']}, from {card['return_min']} to {card['return_max']}\n"
+        f"\n{out}\n"
+        f"corruptbench run --algo iql --corrupt obs-random --dataset file:{out}/data.hdf5 --env Pendulum-v1\n"
+    )
+    add = Replay.add
+    with monkeypatch.context() as patch:
+        patch.setattr(Replay, "add", lambda self, *step: add(self, *step) if self.size < 300 else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_command(tmp_path / "again", *words)
+    assert names(tmp_path) == ["again.partial", "whole"]
+    assert names(tmp_path / "again.partial") == ["step-200"]
+    assert run_command(tmp_path / "again", *words) == 0
+    assert names(tmp_path) == ["again", "whole"]
+    assert names(out) == ["README.md", "card.json", "data.hdf5", "episodes.csv", "manifest.json", "returns.png"]
+    for name in names(out):
+        assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+    with pytest.raises(UsageError) as error:
+        run_command(out, *words)
+    assert str(error.value) == f"data collect: --out {out} exists already, and nothing is overwritten"
+
+
+def test_the_card_of_random_actions(tmp_path):
+    config = config_of(env="Pendulum-v1", policy="random", target_return=None, max_steps=450, transitions=450)
+    folder = written(tmp_path / "x", config, collect(config))
+    card, text = parse_json((folder / "card.json").read_text()), (folder / "README.md").read_text()
+    assert (card["policy"], card["ended"], card["final_evaluations"]) == ("random", "steps", [])
+    assert "450 transitions in 3 episodes of Pendulum-v1: what 450 steps of uniform\nrandom actions led to" in text
+    for absent in ("SAC", "medium", "evaluations", "drawn evenly", "{"):
+        assert absent not in text, absent
+    assert "1. Pendulum-v1 with" in text
+    assert "\n2. The actions are uniform in the environment's box, whatever is observed.\n3. Each episode's" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "ended", "parts", "absent"),
+    [
+        (
+            {"target_return": 20.0},
+            "target",
+            (
+                "what a SAC learner saw from its\nfirst step until it was a medium policy, in",
+                "one every 200 steps.\n4.",
+            ),
+            "not reached",
+        ),
+        (
+            {},
+            "max-steps",
+            (
+                "saw from its\nfirst step to step 700, where collecting ended before it was a medium policy, in the",
+                "one every 200 steps. Here it was not reached.\n4. Whole",
+            ),
+            "until it was",
+        ),
+        (
+            {"target_return": None, "transitions": 700},
+            "steps",
+            ("saw in its\nfirst 700 steps, as many as were asked for, in", "temperature.\n3. Each"),
+            "medium",
+        ),
+    ],
+)
+def test_the_card_says_how_collecting_ended(tmp_path, changes, ended, parts, absent):
+    config = config_of(**changes)
+    evaluations = [Evaluation(step, 30.0, 20.0) for step in (200, 400, 600)]
+    folder = written(tmp_path / "x", config, (random_replay([100] * 7), evaluations))
+    text = (folder / "README.md").read_text()
+    assert parse_json((folder / "card.json").read_text())["ended"] == ended
+    for part in parts:
+        assert part in text, part
+    assert absent not in text
 
 
 # SAC
@@ -613,7 +1155,7 @@ def test_a_batch_is_in_units_of_the_box():
     replay.actions *= 2  # the box of Pendulum
     center, half = np.zeros(1, np.float32), np.full(1, 2, np.float32)
     exploration = np.random.default_rng(0)
-    batch, noise, number = module.learning_inputs(replay, config, 400, center, half, exploration)
+    batch, noise, number = learning_inputs(replay, config, 400, center, half, exploration)
     assert [tuple(field.shape) for field in batch] == [(32, 3), (32, 1), (32,), (32, 3), (32,)]
     assert (tuple(noise.shape), float(number)) == ((2, 32, 1), 100.0)  # the 100th update comes 100 steps after 300
     rows = [int(np.flatnonzero((replay.observations[:100] == s.numpy()).all(1))[0]) for s in batch.observations]
@@ -622,3 +1164,8 @@ def test_a_batch_is_in_units_of_the_box():
     assert np.array_equal(batch.next_observations, replay.next_observations[rows])
     assert np.array_equal(batch.terminations, replay.terminals[rows].astype(np.float32))
     assert max(rows) < replay.size
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(digest(collect(SHORT, engine="eager")))

@@ -9,46 +9,16 @@ import gymnasium
 import h5py
 import numpy as np
 import pytest
+from builders_steps import ENDINGS, LAYOUTS, steps_of, write
 
-from corruptbench import data
-from corruptbench.data import ASSETS, load, read_hdf5, shipped
+from corruptbench.data import ASSETS, load, read_hdf5, shipped, sources
 from corruptbench.environments import environment, make
 from corruptbench.errors import DataError, IntegrityError, UsageError
 from corruptbench.rng import seed_from
 from corruptbench.types import HASHED, TransitionDataset
 
 HOPPER, PENDULUM = environment("Hopper-v5"), environment("Pendulum-v1")
-DIMENSIONS = {"Hopper-v5": (11, 3), "Pendulum-v1": (3, 1)}
-LAYOUTS = ("final_observations", "next_observations", "neither")
-ENDINGS = ("terminal", "timeout", "both")
 NUMBERS = ("observations", "actions", "rewards", "next_observations", "final_observations")
-
-
-def steps_of(*episodes, env=HOPPER, seed=0):
-    """A file's fields from pairs (number of steps, how the episode ends); ``cut``: the file ends before it does."""
-    do, da = DIMENSIONS[env.id]
-    rng = np.random.default_rng(seed)
-    found = {name: [] for name in ("terminals", "timeouts", "observations", "next_observations", "final_observations")}
-    for length, ending in episodes:
-        visited = rng.normal(size=(length + 1, do)).astype(np.float32)  # one state more than there are steps
-        found["observations"] += list(visited[:-1])
-        found["next_observations"] += list(visited[1:])
-        found["final_observations"] += [visited[-1]] * (ending != "cut")
-        found["terminals"] += [False] * (length - 1) + [ending in ("terminal", "both")]
-        found["timeouts"] += [False] * (length - 1) + [ending in ("timeout", "both")]
-    count = len(found["terminals"])
-    found["actions"] = rng.uniform(-1, 1, size=(count, da)).astype(np.float32)
-    found["rewards"] = rng.normal(size=count).astype(np.float32)
-    return {name: np.array(values) for name, values in found.items()}
-
-
-def write(path, steps, layout="next_observations"):
-    """The steps as an HDF5 file of one of the three layouts."""
-    with h5py.File(path, "w") as file:
-        for name, values in steps.items():
-            if name not in LAYOUTS or name == layout:
-                file[name] = values
-    return path
 
 
 def slow_rows(steps, layout):
@@ -157,7 +127,7 @@ def test_what_a_dataset_is_made_of(tmp_path):
 
 
 def test_actions_are_rescaled_from_the_box(tmp_path):
-    steps = steps_of((200, "timeout"), env=PENDULUM)
+    steps = steps_of((200, "timeout"), widths=(3, 1))
     steps["actions"] = np.linspace(-2, 2, 200, dtype=np.float32)[:, None]
     dataset = read_hdf5(write(tmp_path / "x.hdf5", steps), "x", PENDULUM)
     assert np.array_equal(dataset.actions, steps["actions"] / 2)  # the box is [-2, 2]
@@ -175,7 +145,7 @@ def test_actions_are_rescaled_dimension_by_dimension(tmp_path, monkeypatch):
     gymnasium.register("CorruptBenchTest/Lopsided-v0", entry_point=Lopsided)
     env = environment("CorruptBenchTest/Lopsided-v0")
     try:
-        steps = steps_of((5, "timeout"), env=PENDULUM)  # observations of 3 dimensions
+        steps = steps_of((5, "timeout"), widths=(3, 1))  # observations of 3 dimensions
         low, high = Lopsided.action_space.low.tolist(), Lopsided.action_space.high.tolist()
         shares = [0.0, 0.25, 0.5, 0.9, 1.0]
         steps["actions"] = np.array([[a + u * (b - a) for a, b in zip(low, high, strict=True)] for u in shares])
@@ -374,7 +344,7 @@ def test_a_file_by_name(file):
 def test_a_file_without_its_environment(file):
     path = file()
     expected = f"--dataset file:{path}: a file needs the environment it belongs to, as --env Hopper-v5"
-    assert message(UsageError, load, f"file:{path}") == expected
+    assert message(DataError, load, f"file:{path}") == expected
 
 
 def test_an_unknown_dataset():
@@ -389,7 +359,7 @@ def test_an_unknown_dataset():
 def copied(tmp_path, monkeypatch):
     """A copy of the shipped data that may be changed, in the place of the shipped data."""
     shutil.copytree(ASSETS / "hopper-replay", tmp_path / "assets" / "hopper-replay")
-    monkeypatch.setattr(data, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(sources, "ASSETS", tmp_path / "assets")
     return tmp_path / "assets" / "hopper-replay"
 
 

@@ -13,8 +13,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from builders_steps import steps_of, write
 
 from corruptbench import run as running
 from corruptbench.cli import main
@@ -131,7 +133,8 @@ def test_the_record_has_the_fields_of_the_design(finished, small_file):
     train, corruption = unit_seeds(0)
     assert (record["schema"], record["protocol"], record["run_id"]) == (1, "cb2026", finished.name)
     assert (record["outcome"], record["step"], record["reason"]) == ("ok", 40, None)
-    assert record["dataset"].keys() == {"id", "sha256", "env"}
+    assert record["dataset"].keys() == {"id", "sha256", "env", "gate"}
+    assert record["dataset"]["gate"] == {"warnings": {}, "repairs": {}}
     assert record["dataset"]["id"] == f"file:{small_file.name}"
     assert record["dataset"]["env"]["id"] == "Hopper-v5"
     assert record["corruption"].keys() == {"sha256", "audit"}
@@ -342,6 +345,71 @@ def test_a_record_survives_its_file(finished):
 
 
 # Finding a run again
+
+
+def test_what_the_gate_saw_stands_in_the_record(small_file, tmp_path):
+    path = tmp_path / "bad.hdf5"
+    path.write_bytes(small_file.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["rewards"][5] = np.nan
+        file["actions"][100, 0] = 2.0
+    planned = plan(request_for(path, on_nonfinite="drop-episode"))
+    record = execute(planned, tmp_path / "out", engine="eager")
+    gate = record_of(tmp_path / "out" / record.run_id)["dataset"]["gate"]
+    assert gate["repairs"]["dropped_episodes"]["episodes"] == 1
+    assert gate["warnings"]["actions_out_of_bounds"] == {"count": 1, "largest": 2.0}
+    assert record.command.endswith(" --on-nonfinite drop-episode")
+    assert RunRecord.read(tmp_path / "out" / record.run_id / "record.json").gate == record.gate == gate
+
+
+def test_a_record_of_an_earlier_version_says_nothing_of_the_gate(finished, tmp_path):
+    old = record_of(finished)
+    del old["dataset"]["gate"]
+    (tmp_path / "record.json").write_text(json.dumps(old))
+    assert RunRecord.read(tmp_path / "record.json").gate == {}
+
+
+def test_a_run_without_a_score_needs_no_environment(small_file, tmp_path, monkeypatch, capsys):
+    """It trains the same weights, is no row of a suite, and is done again when a score is wanted."""
+
+    def no_environment(*_):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "evaluate", no_environment)
+        patch.setattr(running, "make", no_environment)
+        assert main(arguments_for(small_file, tmp_path / "a", "--no-score")) == 0
+    folder = only_folder(tmp_path / "a")
+    record = RunRecord.read(folder / "record.json")
+    assert (record.outcome, record.score, record.evaluation, record.step) == ("ok", None, None, 40)
+    assert {path.name for path in folder.iterdir()} == FILES - {"curve.csv"}
+    weights = (folder / "policy.safetensors").read_bytes()
+    assert main(arguments_for(small_file, tmp_path / "a")) == 0
+    assert RunRecord.read(folder / "record.json").score is not None
+    assert (folder / "policy.safetensors").read_bytes() == weights
+    assert main(arguments_for(small_file, tmp_path / "a", "--no-score")) == 0  # found, and nothing is taken away
+    assert RunRecord.read(folder / "record.json").score is not None
+
+
+def test_a_dataset_without_references_gets_raw_returns_and_says_so(tmp_path, caplog, capsys):
+    path = write(tmp_path / "x.hdf5", steps_of((200, "timeout"), widths=(3, 1)))
+    caplog.set_level(logging.INFO)
+    named = ["run", "--algo", "bc", "--corrupt", "none", "--dataset", f"file:{path}", "--env", "Pendulum-v1"]
+    named += ["--engine", "eager", "--steps", "5", "--out", str(tmp_path / "out")]
+    assert main(named) == 0
+    said = "Pendulum-v1 has no reference scores: the score is the raw return; --ref-min and --ref-max supply them"
+    assert said in caplog.messages
+    assert "mean return -" in capsys.readouterr().out
+    record = RunRecord.read(only_folder(tmp_path / "out") / "record.json")
+    assert record.score["normalized_mean"] is None
+    caplog.clear()
+    assert main([*named, "--ref-min=-1600", "--ref-max=-150"]) == 0
+    assert said not in caplog.messages
+    (other,) = [p for p in (tmp_path / "out").iterdir() if p.name != record.run_id]
+    supplied = RunRecord.read(other / "record.json")
+    assert supplied.spec.environment.references_supplied
+    mean = supplied.score["return_mean"]
+    assert supplied.score["normalized_mean"] == pytest.approx(100 * (mean + 1600) / 1450)
 
 
 def test_a_second_run_finds_the_record_says_so_and_changes_nothing(finished, small_file, caplog, monkeypatch):

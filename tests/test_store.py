@@ -8,12 +8,11 @@ import threading
 
 import pytest
 
-from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.errors import IntegrityError, ResourceError
 from corruptbench.store import (
     MANIFEST,
     canonical,
     check_manifest,
-    inside,
     parse_json,
     pretty,
     probe_writable,
@@ -365,15 +364,3 @@ def test_probe_writable_on_a_full_disk(tmp_path, monkeypatch):
         probe_writable(tmp_path)
     assert str(error.value) == f"--out {tmp_path}: cannot be written to: No space left on device"
     assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize("name", ["a", "a/b.json", ".hidden", "a..b", "..."])
-def test_inside(tmp_path, name):
-    assert inside(tmp_path, name) == tmp_path / name
-
-
-@pytest.mark.parametrize("name", ["..", "../a", "a/../../b", "a/..", "/etc/passwd", "a\0b"])
-def test_inside_refuses_what_lies_outside(tmp_path, name):
-    with pytest.raises(UsageError) as error:
-        inside(tmp_path, name)
-    assert str(error.value) == f"{name!r} is no name of something below {tmp_path}"

@@ -24,7 +24,7 @@ LEVELS = (
     ("errors",),
     ("rng", "types", "numerics", "store", "registry", "versions", "settings"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
-    ("optimizers", "train", "evaluate", "weights", "surrogates", "contract", "command", "plain"),
+    ("optimizers", "train", "evaluate", "weights", "surrogates", "contract", "command", "plain", "corrupting"),
     ("run", "collect", "bench"),
     ("suites", "stats", "report"),
     ("cli", "__main__"),

@@ -1,83 +1,126 @@
-"""``corruptbench data``: the datasets there are, and collecting one."""
+"""``corruptbench data``: the datasets there are, what is in one, whether it is sound, making one, changing format."""
 
-import shlex
+import argparse
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from corruptbench.cli import collect
 from corruptbench.cli.parser import Parser, Verb
+from corruptbench.cli.source import NAMES, add_source_options, load_rows
 from corruptbench.errors import UsageError
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("corruptbench data", "Datasets.")
+    parser = Parser("corruptbench data", "Datasets: " + NAMES + ".")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Verb)
-    verbs.add_parser("list", help="the shipped datasets, one line each")
-    collect = verbs.add_parser("collect", help="SAC from nothing to a medium policy, everything it saw as a dataset")
-    collect.add_argument("--env", required=True, help="Gymnasium environment with Box observations and actions")
-    collect.add_argument("--name", required=True, help="what the dataset is called")
-    collect.add_argument("--out", type=Path, required=True, help="folder that is made, with data, card and plot")
-    collect.add_argument("--seed", type=int, default=0, help="of the learner, its exploration and the environment")
-    collect.add_argument(
-        "--target-score", type=float, help="normalized score of a medium policy; 40 where there are references"
+    listing = verbs.add_parser("list", help="the datasets there are, one line each")
+    listing.add_argument(
+        "source", nargs="?", choices=("shipped", "d4rl", "minari"), default="shipped", help="of which source"
     )
-    collect.add_argument("--target-return", type=float, help="or its mean return")
-    collect.add_argument("--transitions", type=int, default=100_000, help="how many to keep, in whole episodes")
-    collect.add_argument("--max-steps", type=int, default=1_000_000, help="collecting ends here at the latest")
-    collect.add_argument("--engine", default="auto", help="auto, compiled or eager")
+    info = verbs.add_parser("info", help="episodes, returns, lengths, ranges of each feature")
+    info.add_argument("dataset", help=NAMES)
+    add_source_options(info)
+    info.add_argument("--corrupt", help="threat model, to see the same before and after")
+    info.add_argument("--unit", type=int, default=0, help="whose corruption seed is taken")
+    info.add_argument("--plot", type=Path, help="PNG, SVG or PDF that is drawn (extra report)")
+    info.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    check = verbs.add_parser("check", help="passes a dataset through the gate and prints what it saw")
+    check.add_argument("dataset", help=NAMES)
+    add_source_options(check)
+    check.add_argument("--json", action="store_true", help="print JSON instead of sentences")
+    convert = verbs.add_parser("convert", help="D4RL's HDF5 into Minari, and back")
+    convert.add_argument("dataset", help=NAMES)
+    convert.add_argument("target", help="minari:ID, or a path that ends in .hdf5")
+    add_source_options(convert)
+    collect.add(verbs)
     options = parser.parse_args(arguments)
-    return _list() if options.verb == "list" else _collect(options, arguments)
+    if options.verb == "collect":
+        return collect.main(options, arguments)
+    return {"list": _list, "info": _info, "check": _check, "convert": _convert}[options.verb](options)
 
 
-def _list() -> int:
+def _list(options: argparse.Namespace) -> int:
     from corruptbench.data import shipped
 
-    for name, card in shipped().items():
-        print(
-            f"{name:<18} {card['environment']:<15} {card['transitions']:>9,} transitions, {card['episodes']:,} episodes"
+    if options.source == "d4rl":
+        from corruptbench.data.d4rl import DATASETS
+
+        print("\n".join(f"d4rl:{name:<30} {entry.url}" for name, entry in sorted(DATASETS.items())))
+    elif options.source == "minari":
+        from corruptbench.data.minari import local_ids
+
+        print("\n".join(f"minari:{name}" for name in local_ids()), end="\n")
+    else:
+        for name, card in shipped().items():
+            size = f"{card['transitions']:>9,} transitions, {card['episodes']:,} episodes"
+            print(f"{name:<18} {card['environment']:<15} {size}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded = load_rows(options)
+    sha256 = loaded.file_sha256
+    if options.json:
+        rows = {"transitions": len(loaded.rows), "episodes": len(set(loaded.rows.episodes.tolist()))}
+        value = {"id": loaded.id, "environment": loaded.environment.id, **rows, "file_sha256": sha256}
+        print(json.dumps({**value, **loaded.report.to_json()}, indent=1, sort_keys=True))
+        return 0
+    print(f"{loaded.id}: sound, {len(loaded.rows):,} transitions for {loaded.environment.id}")
+    for sentence in loaded.report.sentences:
+        print(sentence)
+    if sha256:
+        print(f"SHA-256 of the file {sha256}")
+    print(f"SHA-256 of the content {loaded.dataset().sha256}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from corruptbench.data.describe import describe, plot, text
+
+    dataset = load_rows(options).dataset()
+    before, after, corrupted = describe(dataset), None, None
+    if options.corrupt:
+        from corruptbench.corrupting import corrupt
+
+        corrupted = corrupt(dataset, options.corrupt, options.unit)[1].dataset
+        after = describe(corrupted)
+    if options.json:
+        print(json.dumps({"clean": before, **({options.corrupt: after} if after else {})}, indent=1))
+    else:
+        print(text(before, after, options.corrupt or ""), end="")
+    if options.plot:
+        plot(options.plot, dataset, corrupted, options.corrupt or "")
+        print(f"drawn: {options.plot}", file=sys.stderr)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from corruptbench.data.export import fields_of, write_hdf5
+
+    loaded = load_rows(options)
+    if options.target.startswith("minari:"):
+        from corruptbench.data import minari
+
+        box = loaded.space
+        written = minari.write(
+            options.target.removeprefix("minari:"),
+            fields_of(loaded.rows),
+            env_id=loaded.environment.id,
+            action_low=box.low,
+            action_high=box.high,
+            description=f"{loaded.id}, converted by CorruptBench",
         )
+        print(written)
+        return 0
+    path = Path(options.target)
+    if path.suffix not in (".hdf5", ".h5"):
+        raise UsageError(
+            f"data convert: {options.target!r} is no target, allowed are minari:ID and PATH.hdf5"
+        )
+    if path.exists():
+        raise UsageError(f"data convert: {path} exists already, and nothing is overwritten")
+    digest = write_hdf5(path, fields_of(loaded.rows))
+    print(f"{path}: {len(loaded.rows):,} transitions, SHA-256 {digest}")
     return 0
-
-
-def _collect(options, arguments: Sequence[str]) -> int:  # type: ignore[no-untyped-def]
-    import torch
-
-    from corruptbench.collect.card import write_dataset
-    from corruptbench.collect.replay import CollectConfig, collect
-    from corruptbench.environments import environment
-    from corruptbench.store import probe_writable, publish
-
-    torch.set_num_threads(1)
-    env = environment(options.env)
-    target = options.target_return
-    if target is None:
-        if env.reference_min is None or env.reference_max is None:
-            raise UsageError(f"data collect: {options.env} has no references for a score, so say --target-return")
-        score = 40.0 if options.target_score is None else options.target_score
-        target = env.reference_min + score / 100 * (env.reference_max - env.reference_min)
-    if options.transitions < 1 or options.max_steps < 1:
-        raise UsageError("data collect: --transitions and --max-steps are numbers of steps, 1 and above")
-    if options.out.exists():
-        raise UsageError(f"data collect: --out {options.out} exists already, and nothing is overwritten")
-    probe_writable(options.out.parent)
-    config = CollectConfig(
-        options.env, options.seed, target_return=target, transitions=options.transitions, max_steps=options.max_steps
-    )
-    replay, evaluations = collect(config, engine=options.engine)
-    command = shlex.join(["corruptbench", "data", *_without_out(arguments)])
-    publish(
-        options.out, lambda folder: print(write_dataset(folder, options.name, config, replay, evaluations, command))
-    )
-    return 0
-
-
-def _without_out(arguments: Sequence[str]) -> list[str]:
-    """The command as it is recorded: the folder is the reader's own."""
-    kept, skip = [], False
-    for argument in arguments:
-        if skip or argument.startswith("--out="):
-            skip = False
-        elif argument == "--out":
-            skip = True
-        else:
-            kept.append(argument)
-    return [*kept, "--out", "DIR"]

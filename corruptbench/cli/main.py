@@ -14,7 +14,8 @@ from corruptbench.errors import CorruptBenchError, nearest
 VERBS = {
     "run": "corrupt a dataset, train on it, score the policy: one run",
     "leaderboard": "build tables from records",
-    "data": "list datasets, collect one",
+    "data": "list, describe, check, collect and convert datasets",
+    "corrupt": "write a corrupted dataset as a file, for any other library",
     "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",
     "bench": "this machine's speed beside a plain version",
 }
@@ -65,6 +66,9 @@ def pin_threads(arguments: Sequence[str]) -> None:
     """Fixes the number of threads before PyTorch is imported: it moves the last bits, and one is the fastest here."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--threads", default="1")
-    count = first.parse_known_args([*arguments, ""])[0].threads  # the empty word keeps a last --threads from failing
+    try:
+        count = first.parse_known_args(arguments)[0].threads
+    except argparse.ArgumentError:  # without its value: the verb's own parser says so
+        count = "1"
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = count if count.isdecimal() and int(count) else "1"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.cli.parser import Parser
+from corruptbench.cli.source import NAMES, add_source_options
 from corruptbench.errors import UsageError, nearest
 
 
@@ -51,7 +52,7 @@ def build_parser(algo: str | None) -> Parser:
     what.add_argument(
         "--corrupt", help="threat model, as obs-adv or obs-adv:rate=0.1,scale=0.5; 'none' is the clean dataset"
     )
-    what.add_argument("--dataset", default="hopper-replay", help="a shipped dataset, or file:PATH in D4RL's HDF5 keys")
+    what.add_argument("--dataset", default="hopper-replay", help=NAMES)
     what.add_argument("--optimizer", help="adam or sam (default: adam)")
     what.add_argument("--sam", action="store_true", help="short for --optimizer sam")
     what.add_argument("--sam-on", help="objectives SAM applies to, as V,Q (default: those the algorithm names)")
@@ -64,7 +65,10 @@ def build_parser(algo: str | None) -> Parser:
     what.add_argument(
         "--quick", action="store_true", help=f"{QUICK_STEPS} steps, for a look: no benchmark result, never listed"
     )
-    what.add_argument("--env", help="evaluation environment (default: the shipped dataset's own; a file: needs it)")
+    add_source_options(what)
+    what.add_argument(
+        "--no-score", action="store_true", help="train without evaluating; never listed"
+    )
     what.add_argument("--ref-min", type=float, help="return of normalized score 0, with --ref-max")
     what.add_argument("--ref-max", type=float, help="return of normalized score 100, with --ref-min")
     how = parser.add_argument_group("how it is run")
@@ -163,6 +167,9 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
         env=options.env,
         ref_min=options.ref_min,
         ref_max=options.ref_max,
+        on_nonfinite=options.on_nonfinite,
+        download=options.download,
+        score=not options.no_score,
     )
 
 

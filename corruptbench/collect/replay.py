@@ -1,192 +1,186 @@
-"""Records everything a SAC learner sees from its first step until it is a medium policy (D4RL's ``medium-replay``).
+"""Records all that a learner sees on its way from nothing to a medium policy, or in a number of steps."""
 
-What the learner sees, as it is stored (one line a step; ``final`` is kept once an episode)::
-
-    observations  s0  s1  s2 |  s0  s1 ...        terminals  0  0  1 | 0  0 ...   the Markov chain ended
-    actions       a0  a1  a2 |  a0  a1 ...        timeouts   0  0  0 | 0  1 ...   only the clock ran out
-    rewards       r0  r1  r2 |  r0  r1 ...        final      s3      | ...        what the last action led to
-"""
-
+import contextlib
+import dataclasses
 import logging
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import h5py
+import gymnasium
 import numpy as np
 import torch
-from numpy.random import Generator
+from gymnasium.spaces import Box
+from numpy.random import PCG64
 from tqdm import tqdm
 
-from corruptbench.collect.sac import SAC, Batch, SACConfig
+from corruptbench.collect.checkpoints import Checkpoints, State
+from corruptbench.collect.config import CollectConfig, Evaluation, reached, recent_mean
+from corruptbench.collect.explorers import Explorer, Learner, Uniform, evaluate
+from corruptbench.collect.steps import FIELDS, Replay
 from corruptbench.environments import environment, make
-from corruptbench.errors import DataError
-from corruptbench.rng import batch_indices, seed_from, stream
+from corruptbench.errors import DataError, unknown
+from corruptbench.rng import seed_from
 from corruptbench.train import resolve_engine
+from corruptbench.versions import versions
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class CollectConfig:
-    env: str = "Hopper-v5"  # Gymnasium environment with Box observations and actions
-    seed: int = 0  # of the learner, its exploration and the environment
-    target_return: float = 1281.5  # mean evaluation return of a medium policy, at which collecting ends
-    transitions: int = 100_000  # at least as many steps are collected, and this many or a little more are kept
-    max_steps: int = 1_000_000  # collecting ends here at the latest
-    eval_every: int = 5_000  # steps between evaluations of the deterministic policy
-    eval_episodes: int = 10  # episodes of one evaluation
-    eval_window: int = 3  # the target is compared with the mean of this many evaluations
-    sac: SACConfig = field(default_factory=SACConfig)
+POLICIES = ("random", "sac")
 
 
-class Evaluation(NamedTuple):
-    step: int  # environment steps taken so far
-    mean_return: float  # of the deterministic policy
-    mean_length: float
-
-
-class Replay:
-    """A growing record of steps in float32; ``actions`` are in the environment's own units."""
-
-    def __init__(self, observation_dim: int, action_dim: int, capacity: int) -> None:
-        self.size = 0
-        self.observations = np.zeros((capacity, observation_dim), np.float32)
-        self.actions = np.zeros((capacity, action_dim), np.float32)
-        self.rewards = np.zeros(capacity, np.float32)
-        self.next_observations = np.zeros((capacity, observation_dim), np.float32)
-        self.terminals = np.zeros(capacity, bool)
-        self.timeouts = np.zeros(capacity, bool)
-
-    def add(
-        self,
-        observation: np.ndarray,
-        action: np.ndarray,
-        reward: float,
-        next_observation: np.ndarray,
-        terminal: bool,
-        timeout: bool,
-    ) -> None:
-        i = self.size
-        self.observations[i], self.actions[i], self.rewards[i] = observation, action, reward
-        self.next_observations[i], self.terminals[i], self.timeouts[i] = next_observation, terminal, timeout
-        self.size += 1
-
-
-def collect(config: CollectConfig, *, engine: str = "auto") -> tuple[Replay, list[Evaluation]]:
+def collect(
+    config: CollectConfig, *, engine: str = "auto", checkpoints: Checkpoints | None = None
+) -> tuple[Replay, list[Evaluation]]:
     """Trains SAC from nothing, one update a step, and returns all it saw and how good it was on the way.
 
-    Ends with the episode in which the policy is found to be medium; at ``max_steps`` the last episode is cut off and
-    marked as a timeout. Raises DataError for an environment without Box observations and actions.
+    With the policy ``random`` nothing is trained. Ends with the episode in which the target is found to be reached; at
+    ``max_steps`` the last episode, which may be the only one of an environment whose episodes never end, is cut off
+    and marked as a timeout. With ``checkpoints`` it goes on from the newest one. Raises DataError for an environment
+    that cannot be collected, UsageError for an unknown policy or engine and for another collection's checkpoint,
+    Diverged where the policy's return is not finite.
     """
-    env = make(environment(config.env))
-    observed, acted = env.observation_space.shape, env.action_space.shape
-    if not observed or len(observed) != 1 or not acted:
-        raise DataError(
-            f"{config.env} observes {env.observation_space}, and only one-dimensional Boxes can be collected"
-        )
-    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
-    center, half = (low + high) / 2, (high - low) / 2
-    agent = SAC(observed[0], acted[0], config.seed, config.sac)
-    update = torch.compile(agent.update, fullgraph=True) if resolve_engine(engine) == "compiled" else agent.update
-    exploration = Generator(stream(config.seed, "sac", "exploration"))
-    replay = Replay(observed[0], acted[0], config.max_steps)
-    evaluations: list[Evaluation] = []
-    medium = False
-    bar = tqdm(total=config.max_steps, unit="step", disable=None, smoothing=0.01)
-
-    observation, _ = env.reset(seed=seed_from(f"collect/{config.seed}/env"))
-    for step in range(1, config.max_steps + 1):
-        noise = torch.from_numpy(exploration.standard_normal((1, acted[0]), np.float32))
-        if step <= config.sac.random_steps:
-            unit_action = exploration.uniform(-1, 1, acted[0]).astype(np.float32)
-        else:
-            with torch.no_grad():
-                unit_action = agent.act(torch.from_numpy(observation).float()[None], noise)[0].numpy()
-        action = (center + half * unit_action).astype(np.float32)
-        next_observation, reward, terminal, timeout, _ = env.step(action)
-        cut = step == config.max_steps
-        replay.add(observation, action, float(reward), next_observation, terminal, (timeout or cut) and not terminal)
-        observation = env.reset()[0] if terminal or timeout else next_observation
-
-        if step > config.sac.random_steps:
-            update(*learning_inputs(replay, config, step, center, half, exploration))
-        if step % config.eval_every == 0:
-            evaluations.append(evaluate(agent, config, step, center, half))
-            recent = [e.mean_return for e in evaluations[-config.eval_window :]]
-            log.info(
-                "step %d: return %.1f, mean of the last %d %.1f", *evaluations[-1][:2], len(recent), np.mean(recent)
-            )
-            bar.set_postfix(medium=f"{np.mean(recent):.0f}/{config.target_return:.0f}")
-            reached = len(recent) == config.eval_window and np.mean(recent) >= config.target_return
-            medium = medium or bool(reached and step >= config.transitions)
-        bar.update()
-        if medium and (terminal or timeout):
-            break
-    bar.close()
-    env.close()
+    if config.policy not in POLICIES:
+        raise unknown("policy", config.policy, POLICIES)
+    engine = resolve_engine(engine)
+    identity = identity_of(config, engine)
+    with contextlib.closing(make(environment(config.env))) as env:
+        collection = _Collection(config, engine, env)
+        replay, evaluations = collection.replay, collection.evaluations
+        state = checkpoints.newest(identity) if checkpoints else None
+        if state:
+            collection.restore(state)
+        due = checkpoints.due(replay.size) if checkpoints else config.max_steps
+        medium = False
+        with tqdm(total=config.max_steps, initial=replay.size, unit="step", disable=None, smoothing=0.01) as bar:
+            while replay.size < config.max_steps:
+                over = collection.step()
+                if isinstance(collection.explorer, Learner) and replay.size % config.eval_every == 0:
+                    bar.set_postfix_str(collection.evaluate(collection.explorer))
+                    medium = reached(config, evaluations)
+                bar.update()
+                if over and medium:
+                    break
+                if over:
+                    collection.next_episode()
+                    if checkpoints and due <= replay.size < config.max_steps:
+                        due = checkpoints.due(replay.size)
+                        if collection.resumes():
+                            checkpoints.save(replay.size, identity, collection.state())
     return replay, evaluations
 
 
-def learning_inputs(
-    replay: Replay, config: CollectConfig, step: int, center: np.ndarray, half: np.ndarray, exploration: Generator
-) -> tuple[Batch, torch.Tensor, torch.Tensor]:
-    """The batch, the noise and the number of the update that belongs to environment step ``step``."""
-    size = config.sac.batch_size
-    rows = batch_indices(config.seed, step, size, replay.size)
-    batch = Batch(
-        torch.from_numpy(replay.observations[rows]),
-        torch.from_numpy(((replay.actions[rows] - center) / half).astype(np.float32)),
-        torch.from_numpy(replay.rewards[rows]),
-        torch.from_numpy(replay.next_observations[rows]),
-        torch.from_numpy(replay.terminals[rows].astype(np.float32)),
-    )
-    noise = torch.from_numpy(exploration.standard_normal((2, size, replay.actions.shape[1]), np.float32))
-    return batch, noise, torch.tensor(float(step - config.sac.random_steps), dtype=torch.float64)
+def identity_of(config: CollectConfig, engine: str) -> dict[str, Any]:
+    """All that the bytes of a collection depend on; ``engine`` is compiled or eager."""
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return {**dataclasses.asdict(config), "engine": engine, "cpu": cpu, "versions": versions()}
 
 
-def evaluate(agent: SAC, config: CollectConfig, step: int, center: np.ndarray, half: np.ndarray) -> Evaluation:
-    """The deterministic policy over ``eval_episodes`` episodes, the same initial states each time."""
-    env = make(environment(config.env))
-    returns, lengths = [], []
-    for episode in range(config.eval_episodes):
-        observation, _ = env.reset(seed=seed_from(f"collect/{config.seed}/eval/{episode}"))
-        total, length, done = 0.0, 0, False
-        while not done:
-            with torch.no_grad():
-                unit_action = agent.act(torch.from_numpy(observation).float()[None])[0].numpy()
-            observation, reward, terminal, timeout, _ = env.step((center + half * unit_action).astype(np.float32))
-            total, length, done = total + float(reward), length + 1, terminal or timeout
-        returns.append(total)
-        lengths.append(length)
-    env.close()
-    return Evaluation(step, float(np.mean(returns)), float(np.mean(lengths)))
+def spaces(env: gymnasium.Env) -> tuple[int, np.ndarray, np.ndarray]:
+    """Width of an observation, and the box of the actions, ``(da,)`` each; raises DataError for other spaces."""
+    name, observations, actions = env.spec.id if env.spec else "", env.observation_space, env.action_space
+    if not isinstance(observations, Box) or len(observations.shape) != 1:
+        raise DataError(f"{name} observes {observations}, and only one-dimensional Boxes can be collected")
+    if not isinstance(actions, Box) or len(actions.shape) != 1 or actions.dtype.kind != "f":
+        raise DataError(f"{name} has {actions} for actions, and only one-dimensional Boxes of floats can be collected")
+    if not (actions.low < actions.high).all():
+        raise DataError(f"{name} has {actions} for actions, and one of them has a single value only")
+    return observations.shape[0], actions.low, actions.high
 
 
-def episodes_kept(replay: Replay, transitions: int) -> np.ndarray:
-    """Mask ``(steps,)`` of whole episodes drawn evenly over the course of training, ``transitions`` or a little more.
+class _Collection:
+    """A collection under way: environment, explorer, and what there is so far."""
 
-    An episode is kept where what is kept so far is less than its share of what was seen so far.
-    """
-    n = replay.size
-    share = min(1.0, transitions / n)
-    kept = np.zeros(n, bool)
-    count = start = 0
-    for end in (np.flatnonzero(replay.terminals[:n] | replay.timeouts[:n]) + 1).tolist():
-        if count < share * end:
-            kept[start:end] = True
-            count += end - start
-        start = end
-    return kept
+    def __init__(self, config: CollectConfig, engine: str, env: gymnasium.Env) -> None:
+        observed, low, high = spaces(env)
+        self.config, self.env = config, env
+        self.center, self.half = (low + high) / 2, (high - low) / 2
+        self.explorer: Explorer
+        if config.policy == "sac":
+            self.explorer = Learner(config, observed, self.center, self.half, engine)
+        else:
+            self.explorer = Uniform(config, len(low))
+        self.replay = Replay(observed, len(low), config.max_steps)
+        self.evaluations: list[Evaluation] = []
+        self.observation = _first_reset(env, config)
+        self.generator: dict[str, Any] | None = None  # the environment's, before its last reset
+        if env.spec is None or env.spec.max_episode_steps is None:
+            log.info(
+                "%s has no time limit: an episode that does not end is cut off at step %d, in an evaluation after "
+                "%d steps, and there are checkpoints only where an episode ends",
+                *(config.env, config.max_steps, config.eval_steps),
+            )
+
+    def step(self) -> bool:
+        """One step of the environment and what is learned from it; True where it ended an episode."""
+        number = self.replay.size + 1
+        action = (self.center + self.half * self.explorer.act(self.observation, number)).astype(np.float32)
+        following, reward, terminal, timeout, _ = self.env.step(action)
+        cut = number == self.config.max_steps
+        self.replay.add(self.observation, action, float(reward), following, terminal, (timeout or cut) and not terminal)
+        self.explorer.learn(self.replay, number)
+        self.observation = following
+        return bool(terminal or timeout)
+
+    def evaluate(self, learner: Learner) -> str:
+        """Adds an evaluation; the short form of where the policy stands."""
+        config, step = self.config, self.replay.size
+        self.evaluations.append(evaluate(learner.agent, config, step, self.center, self.half))
+        recent, count = recent_mean(config, self.evaluations), min(config.eval_window, len(self.evaluations))
+        log.info(
+            "step %d: return %.1f, mean of the last %d %.1f", step, self.evaluations[-1].mean_return, count, recent
+        )
+        return (
+            f"return={recent:.0f}"
+            if config.target_return is None
+            else f"medium={recent:.0f}/{config.target_return:.0f}"
+        )
+
+    def next_episode(self) -> None:
+        """Resets the environment, whose generator goes on from where it stands."""
+        self.generator = _generator(self.env)
+        self.observation, _ = self.env.reset()
+
+    def state(self) -> State:
+        """What the present episode began with; no step of it may have been taken."""
+        assert self.generator is not None
+        arrays = {f"replay.{name}": values for name, values in self.replay.recorded().items()}
+        arrays |= {f"learned.{name}": tensor.numpy() for name, tensor in self.explorer.tensors().items()}
+        exploration = self.explorer.exploration.bit_generator.state
+        return State(arrays, self.evaluations, exploration, self.generator)  # type: ignore[arg-type]
+
+    def restore(self, state: State) -> None:
+        """Stands where :meth:`state` was asked for."""
+        self.replay.restore({name: state.arrays[f"replay.{name}"] for name in FIELDS})
+        for name, tensor in self.explorer.tensors().items():
+            tensor.copy_(torch.from_numpy(state.arrays[f"learned.{name}"]))
+        self.evaluations += state.evaluations
+        self.explorer.exploration.bit_generator.state = state.exploration
+        self.observation = _resumed(self.env, state.environment)
+
+    def resumes(self) -> bool:
+        """Whether a new environment with the generator's state begins the present episode as this one did."""
+        if self.generator is not None:
+            with contextlib.closing(make(environment(self.config.env))) as env:
+                _first_reset(env, self.config)
+                if np.array_equal(_resumed(env, self.generator), self.observation):
+                    return True
+        log.warning(
+            "step %d: no checkpoint, for %s carries more from episode to episode than its random generator's state",
+            *(self.replay.size, self.config.env),
+        )
+        return False
 
 
-def write_hdf5(path: Path, replay: Replay, kept: np.ndarray) -> None:
-    """The kept steps in D4RL's keys, with ``final_observations``, one row an episode, in order."""
-    n = replay.size
-    ends = (replay.terminals[:n] | replay.timeouts[:n]) & kept
-    with h5py.File(path, "w") as file:
-        for name in ("observations", "actions", "rewards", "terminals", "timeouts"):
-            values = getattr(replay, name)[:n][kept]
-            file.create_dataset(name, data=values, compression="gzip", compression_opts=9, shuffle=True)
-        finals = replay.next_observations[:n][ends]
-        file.create_dataset("final_observations", data=finals, compression="gzip", compression_opts=9, shuffle=True)
+def _first_reset(env: gymnasium.Env, config: CollectConfig) -> np.ndarray:
+    return env.reset(seed=seed_from(f"collect/{config.seed}/env"))[0]
+
+
+def _generator(env: gymnasium.Env) -> dict[str, Any] | None:
+    """The state of the environment's PCG64, Gymnasium's own; None where it has another generator."""
+    bits = getattr(getattr(env.unwrapped, "np_random", None), "bit_generator", None)
+    return dict(bits.state) if isinstance(bits, PCG64) else None
+
+
+def _resumed(env: gymnasium.Env, generator: dict[str, Any]) -> np.ndarray:
+    """The first observation ``(do,)`` of the episode that began with this state; ``env`` was reset once before."""
+    env.unwrapped.np_random.bit_generator.state = generator
+    return env.reset()[0]

@@ -6,7 +6,6 @@ is adjusted towards the target entropy -action_dim.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,26 +15,21 @@ from torch.nn.functional import softplus
 from corruptbench.algos.adam import Adam
 from corruptbench.algos.networks import Params, clone, ema_, init_mlp, mlp
 from corruptbench.rng import stream
+from corruptbench.types import Batch
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
 @dataclass(frozen=True)
 class SACConfig:
+    """Settings of the learner: rates and ``discount`` are numbers without unit, a step is one of the environment."""
+
     hidden: tuple[int, ...] = (256, 256)  # width of each hidden layer
     learning_rate: float = 3e-4  # Adam, for actor, critics and temperature
     batch_size: int = 256
     discount: float = 0.99  # gamma
     target_rate: float = 0.005  # share of the critics that moves into their targets each step
     random_steps: int = 5_000  # uniform actions at the start, before the first update
-
-
-class Batch(NamedTuple):
-    observations: Tensor  # (batch, do)
-    actions: Tensor  # (batch, da), in [-1, 1]
-    rewards: Tensor  # (batch,)
-    next_observations: Tensor  # (batch, do)
-    terminations: Tensor  # (batch,), 1 where the Markov chain ended
 
 
 class SAC:
@@ -83,6 +77,14 @@ class SAC:
         self.alpha_adam.update_(self.log_alpha, [-(log_prob - self.action_dim).mean().reshape(1)], step, lr)
         ema_(self.target_critic, self.critic, config.target_rate)
         return q_mean
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state by name, networks, temperature and Adam's moments; all of it is changed in place."""
+        groups = {name: getattr(self, name) for name in ("actor", "critic", "target_critic", "log_alpha")}
+        for name in ("actor_adam", "critic_adam", "alpha_adam"):
+            adam = getattr(self, name)
+            groups |= {f"{name}.first": adam.first, f"{name}.second": adam.second}
+        return {f"{name}.{i}": tensor for name, group in groups.items() for i, tensor in enumerate(group)}
 
     def act(self, observations: Tensor, noise: Tensor | None = None) -> Tensor:
         """Actions ``(batch, da)`` in [-1, 1]: sampled with ``noise``, the mode of the Gaussian without."""

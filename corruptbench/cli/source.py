@@ -1,0 +1,21 @@
+"""How a command line names a dataset: the options that ``run``, ``corrupt`` and ``data`` have in common."""
+
+import argparse
+
+NAMES = "a shipped dataset, d4rl:ID, d4rl:PATH, minari:ID, or file:PATH"
+
+
+def add_source_options(parser: argparse._ActionsContainer) -> None:
+    """What says how a dataset is read: for ``data`` and ``corrupt``, as in ``run``."""
+    parser.add_argument("--env", help="the environment it belongs to (default: that of our table; a file: needs it)")
+    parser.add_argument("--on-nonfinite", default="refuse", help="drop-episode drops episodes with NaN or Inf")
+    parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
+
+
+def load_rows(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The dataset that the options name, with the gate's report."""
+    from corruptbench.data import load_rows
+    from corruptbench.environments import environment
+
+    env = environment(options.env) if options.env else None
+    return load_rows(options.dataset, env, on_nonfinite=options.on_nonfinite, download=options.download)

@@ -1,0 +1,141 @@
+"""What a person wants to see of a dataset: episodes, returns, lengths, ranges of features; as text and as a plot."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corruptbench.errors import UsageError
+from corruptbench.numerics import chunks, mean_and_std
+from corruptbench.types import TransitionDataset
+
+QUANTILES = (0, 25, 50, 75, 100)
+
+
+def episodes_of(dataset: TransitionDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(episodes,)`` float64 and length ``(episodes,)`` of every episode, as far as its rows are there."""
+    first = np.ones(len(dataset), bool)
+    first[1:] = dataset.episodes[1:] != dataset.episodes[:-1]
+    starts = np.flatnonzero(first)
+    returns = np.add.reduceat(dataset.rewards.astype(np.float64), starts)
+    return returns, np.diff(np.append(starts, len(dataset)))
+
+
+def describe(dataset: TransitionDataset) -> dict[str, Any]:
+    """The figures of ``data info``, as JSON values."""
+    returns, lengths = episodes_of(dataset)
+    env = dataset.environment
+    return {
+        "id": dataset.id,
+        "sha256": dataset.sha256,
+        "environment": env.id,
+        "transitions": len(dataset),
+        "episodes": len(returns),
+        "terminations": int(dataset.terminations.sum()),
+        "returns": _spread(returns),
+        "normalized_mean": env.normalized(float(returns.mean())),
+        "lengths": _spread(lengths),
+        "features": {
+            name: _features(getattr(dataset, name).reshape(len(dataset), -1))
+            for name in ("observations", "actions", "rewards", "next_observations")
+        },
+    }
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    quantiles = np.percentile(values, QUANTILES)
+    return {"mean": float(values.mean()), **{f"q{q}": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)}}
+
+
+def _features(values: np.ndarray) -> list[dict[str, float]]:
+    """Smallest, mean, standard deviation and largest of each column."""
+    low = np.full(values.shape[1], np.inf)
+    high = -low
+    for part in chunks(len(values)):
+        low, high = np.minimum(low, values[part].min(0)), np.maximum(high, values[part].max(0))
+    mean, std = mean_and_std(values)
+    rows = zip(low.tolist(), mean.tolist(), std.tolist(), high.tolist(), strict=True)
+    return [dict(zip(("min", "mean", "std", "max"), row, strict=True)) for row in rows]
+
+
+def text(before: Mapping[str, Any], after: Mapping[str, Any] | None = None, threat: str = "") -> str:
+    """The figures as lines; with ``after``, the same dataset under ``threat`` beside each figure that it changes."""
+    lines = [
+        f"{before['id']}: {before['transitions']:,} transitions in {before['episodes']:,} episodes of "
+        f"{before['environment']}, {before['terminations']:,} ended by a terminal state",
+        f"SHA-256 of the content {before['sha256']}",
+    ]
+    if after:
+        lines.append(f"under {threat} {after['sha256']}")
+    share = "" if before["normalized_mean"] is None else f" (normalized {before['normalized_mean']:.1f})"
+    header = f"{'':<22}{'min':>10}{'25 %':>10}{'median':>10}{'75 %':>10}{'max':>10}{'mean':>10}"
+    lines += ["", header]
+    for name in ("returns", "lengths"):
+        for which, figures in (("", before), (threat, after)):
+            if figures and (figures is before or figures[name] != before[name]):
+                cells = [figures[name][f"q{q}"] for q in QUANTILES] + [figures[name]["mean"]]
+                tail = share if name == "returns" and figures is before else ""
+                lines.append(_line(name if not which else f"  {which}", cells) + tail)
+    lines += ["", f"{'':<22}{'min':>10}{'mean':>10}{'std':>10}{'max':>10}"]
+    for name, columns in before["features"].items():
+        for i, column in enumerate(columns):
+            title = name if len(columns) == 1 else f"{name}[{i}]"
+            lines.append(_line(title, list(column.values())))
+            changed = after["features"][name][i] if after else column
+            if changed != column:
+                lines.append(_line(f"  {threat}", list(changed.values())))
+    return "\n".join(lines) + "\n"
+
+
+def _line(title: str, cells: list[float]) -> str:
+    return f"{title:<22.22}" + "".join(f"{cell:>10.4g}" for cell in cells)
+
+
+def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | None = None, threat: str = "") -> None:
+    """Returns over the data, their distribution, the lengths, and the range of each feature; PNG, SVG or PDF.
+
+    Raises UsageError where matplotlib is missing (extra ``report``) or cannot write the kind of file.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'") from error
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    (over_time, by_return), (by_length, ranges) = figure.subplots(2, 2)
+    versions = [(dataset, "clean", "tab:blue")] + ([(corrupted, threat, "tab:red")] if corrupted else [])
+    for version, label, color in versions:
+        returns, lengths = episodes_of(version)
+        over_time.plot(returns, ".", markersize=2, color=color, label=label)
+        by_return.hist(returns, bins=40, color=color, alpha=0.6, label=label)
+        if version is dataset:
+            by_length.hist(lengths, bins=40, color=color, alpha=0.6)
+        _plot_ranges(ranges, version, dataset, color, shift=0.0 if version is dataset else 0.3)
+    over_time.set(xlabel="episode, in the order of the data", ylabel="return")
+    by_return.set(xlabel="return", ylabel="episodes")
+    by_length.set(xlabel="length of an episode", ylabel="episodes")
+    ranges.set(ylabel="standard deviations from the mean", title="smallest to largest, and one standard deviation")
+    if corrupted:
+        over_time.legend(fontsize=8)
+    figure.suptitle(f"{dataset.id}: {len(dataset):,} transitions of {dataset.environment.id}")
+    try:
+        figure.savefig(path, dpi=120)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--plot {path}: {' '.join(str(error).split())}") from error
+
+
+def _plot_ranges(axes: Any, version: TransitionDataset, clean: TransitionDataset, color: str, shift: float) -> None:
+    """A thin bar from the smallest to the largest value of each feature, a thick one over a standard deviation."""
+    names, position = [], 0
+    for name, short in (("observations", "s"), ("actions", "a"), ("rewards", "r"), ("next_observations", "s'")):
+        values = getattr(version, name).reshape(len(version), -1)
+        center, unit = mean_and_std(getattr(clean, name).reshape(len(clean), -1))
+        unit = np.where(unit > 0, unit, 1)
+        for i, figures in enumerate(_features(values)):
+            low, high = (figures["min"] - center[i]) / unit[i], (figures["max"] - center[i]) / unit[i]
+            mean, std = (figures["mean"] - center[i]) / unit[i], figures["std"] / unit[i]
+            axes.plot([position + shift] * 2, [low, high], color=color, linewidth=0.8)
+            axes.plot([position + shift] * 2, [mean - std, mean + std], color=color, linewidth=3)
+            names.append(short if values.shape[1] == 1 else f"{short}{i}")
+            position += 1
+    axes.set_xticks(range(len(names)), names, fontsize=6, rotation=90)

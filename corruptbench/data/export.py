@@ -1,0 +1,87 @@
+"""Writes datasets as files that any other library reads: HDF5 in D4RL's keys, with every next observation."""
+
+import io
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from corruptbench.data.rows import Rows
+from corruptbench.environments import Space
+from corruptbench.errors import ResourceError
+from corruptbench.numerics import chunks
+from corruptbench.store import sha256_file, write_file
+from corruptbench.types import TransitionDataset
+
+
+def fields_of(rows: Rows) -> dict[str, np.ndarray]:
+    """D4RL's keys: a row is a step, and an episode's last one is a timeout where it is no terminal.
+
+    So what is read back as a ``file:`` has the same rows, and the episodes are where they were.
+    """
+    last = np.ones(len(rows), bool)
+    last[:-1] = rows.episodes[1:] != rows.episodes[:-1]
+    return {
+        "observations": rows.observations,
+        "actions": rows.actions,
+        "rewards": rows.rewards,
+        "next_observations": rows.next_observations,
+        "terminals": rows.terminations,
+        "timeouts": last & ~rows.terminations,
+    }
+
+
+def rows_of_dataset(dataset: TransitionDataset, box: Space) -> Rows:
+    """The rows of a dataset with actions in the environment's own units, ``box`` being theirs."""
+    return Rows(
+        observations=dataset.observations,
+        actions=unscaled(dataset.actions, box),
+        rewards=dataset.rewards,
+        next_observations=dataset.next_observations,
+        terminations=dataset.terminations,
+        episodes=dataset.episodes,
+    )
+
+
+def unscaled(actions: np.ndarray, box: Space) -> np.ndarray:
+    """From [-1, 1] to the environment's box, ``(N, da)``; the same array where the box is that already."""
+    if (box.low == -1).all() and (box.high == 1).all():
+        return actions
+    scaled = np.empty_like(actions)
+    for part in chunks(len(actions)):
+        scaled[part] = (actions[part].astype(np.float64) * (box.high - box.low) + (box.low + box.high)) / 2
+    return scaled
+
+
+def write_hdf5(path: Path, fields: Mapping[str, np.ndarray]) -> str:
+    """Writes whole or not at all, with ``<file>.sha256`` beside it; returns the SHA-256.
+
+    Raises ResourceError with path and bytes.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    size = sum(values.nbytes for values in fields.values())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w") as file:
+            for name, values in fields.items():
+                file.create_dataset(name, data=values)
+        digest = sha256_file(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResourceError(f"{path}: {size} bytes could not be written: {' '.join(str(error).split())}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    write_file(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n".encode())
+    return digest
+
+
+def masks_npz(masks: Mapping[str, np.ndarray]) -> bytes:
+    """The masks of touched rows as the bytes of an ``.npz``, the same bytes for the same masks."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: masks[name] for name in sorted(masks)})  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -1,0 +1,242 @@
+"""What leaves the benchmark: exported files, converted ones, descriptions; and what comes back from them."""
+
+import csv
+import io
+import json
+
+import h5py
+import numpy as np
+import pytest
+from builders_steps import slow_d4rl_rows, steps_of, write
+
+from corruptbench.cli import main
+from corruptbench.corrupting import corrupt
+from corruptbench.data import load, load_rows
+from corruptbench.data.describe import describe, episodes_of, text
+from corruptbench.data.export import fields_of, rows_of_dataset, unscaled, write_hdf5
+from corruptbench.data.sources import rescale_
+from corruptbench.environments import Space, environment, space
+from corruptbench.errors import ResourceError
+from corruptbench.rng import unit_seeds
+from corruptbench.types import HASHED, Streams
+
+HOPPER, PENDULUM = environment("Hopper-v5"), environment("Pendulum-v1")
+EPISODES = ((3, "terminal"), (4, "timeout"), (1, "both"), (5, "cut"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write(tmp_path / "x.hdf5", steps_of(*EPISODES))
+
+
+@pytest.fixture
+def dataset(path):
+    return load(f"file:{path}", HOPPER)
+
+
+def run(*arguments, capsys):
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+# Exported files
+
+
+def test_an_exported_dataset_is_read_back_to_the_byte(tmp_path, dataset):
+    digest = write_hdf5(tmp_path / "y.hdf5", fields_of(rows_of_dataset(dataset, space(HOPPER))))
+    again = load_rows(f"file:{tmp_path / 'y.hdf5'}", HOPPER)
+    assert again.file_sha256 == digest
+    found = again.dataset()
+    assert found.sha256 == dataset.sha256
+    assert np.array_equal(found.episodes, dataset.episodes)
+
+
+def test_timeouts_end_the_episodes_that_no_terminal_ends(dataset):
+    fields = fields_of(rows_of_dataset(dataset, space(HOPPER)))
+    assert np.flatnonzero(fields["terminals"]).tolist() == [2, 7]
+    assert np.flatnonzero(fields["timeouts"]).tolist() == [6, 12]
+
+
+def test_actions_are_exported_in_the_environments_own_units(tmp_path):
+    steps = steps_of((200, "timeout"), widths=(3, 1))
+    steps["actions"] = np.linspace(-2, 2, 200, dtype=np.float32)[:, None]
+    dataset = load(f"file:{write(tmp_path / 'x.hdf5', steps)}", PENDULUM)
+    write_hdf5(tmp_path / "y.hdf5", fields_of(rows_of_dataset(dataset, space(PENDULUM))))
+    with h5py.File(tmp_path / "y.hdf5") as file:
+        assert np.array_equal(file["actions"][:], steps["actions"])
+
+
+def test_scaling_there_and_back():
+    box = Space(1, np.array([-1.0, 0.0, 5.0]), np.array([3.0, 10.0, 5.5]))
+    unit = np.random.default_rng(0).uniform(-1, 1, (1000, 3)).astype(np.float32)
+    found = unscaled(unit, box)
+    assert (found >= box.low).all()
+    assert (found <= box.high).all()
+    rescale_(found, box)
+    np.testing.assert_allclose(found, unit, atol=5e-6)
+
+
+def test_an_unwritable_place(tmp_path, dataset):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "y.hdf5"
+    fields = fields_of(rows_of_dataset(dataset, space(HOPPER)))
+    size = sum(values.nbytes for values in fields.values())
+    with pytest.raises(ResourceError) as raised:
+        write_hdf5(target, fields)
+    assert str(raised.value).startswith(f"{target}: {size} bytes could not be written: ")
+
+
+# corrupt
+
+
+def test_corrupt_writes_what_run_trains_on(tmp_path, path, dataset, capsys):
+    out = tmp_path / "c.hdf5"
+    named = ("corrupt", "--dataset", f"file:{path}", "--env", "Hopper-v5", "--corrupt", "mix-random:rate=0.5")
+    code, printed, _ = run(*named, "--unit", 3, "--out", out, capsys=capsys)
+    _, expected = corrupt(dataset, "mix-random:rate=0.5", unit=3)
+    assert code == 0
+    assert printed == f"{out}: 13 transitions, SHA-256 of the content {expected.dataset.sha256}\n"
+    again = load(f"file:{out}", HOPPER)
+    assert again.sha256 == expected.dataset.sha256
+    with np.load(tmp_path / "c.masks.npz") as masks:
+        assert set(masks) == set(expected.masks)
+        for field in masks:
+            assert np.array_equal(masks[field], expected.masks[field])
+    card = json.loads((tmp_path / "c.audit.json").read_text())
+    assert card["audit"] == expected.audit
+    assert (card["sha256"], card["dataset_sha256"]) == (expected.dataset.sha256, dataset.sha256)
+    code, _, err = run(*named, "--out", out, capsys=capsys)
+    assert (code, err) == (
+        2,
+        f"corruptbench corrupt: corrupt: --out {out} exists already, and nothing is overwritten\n",
+    )
+
+
+def test_a_corruption_seed_of_ones_own(dataset):
+    mine = corrupt(dataset, "obs-random", seed=5)[1]
+    named = corrupt(dataset, "obs-random", unit=2)[0]
+    assert mine.dataset.sha256 == named(dataset, Streams(5)).dataset.sha256
+    assert corrupt(dataset, "obs-random", unit=2)[1].dataset.sha256 == named(
+        dataset, Streams(unit_seeds(2)[1])
+    ).dataset.sha256  # fmt: skip
+
+
+def test_corrupt_says_what_is_wrong_before_it_reads_anything(tmp_path, capsys):
+    code, _, err = run(
+        "corrupt", "--dataset", "file:nowhere", "--corrupt", "obs-rndom", "--out", tmp_path / "x.hdf5", capsys=capsys
+    )
+    assert code == 2
+    assert err.startswith("corruptbench corrupt: unknown corruption 'obs-rndom'")
+    code, _, err = run("corrupt", "--corrupt", "obs-random", "--out", tmp_path / "x.csv", capsys=capsys)
+    assert (code, err) == (2, f"corruptbench corrupt: corrupt: --out {tmp_path / 'x.csv'} must end in .hdf5\n")
+
+
+# convert
+
+
+@pytest.mark.parametrize("last", ["terminal", "timeout", "both", "cut"])
+@pytest.mark.parametrize("layout", ["next_observations", "neither"])
+def test_d4rl_to_minari_and_back(tmp_path, monkeypatch, capsys, last, layout):
+    """The rows of section 1 are the same to the byte; a dropped timeout row supplies the final observation."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setenv("CORRUPTBENCH_CACHE", str(tmp_path / "cache"))
+    episodes = ((3, "terminal"), (4, "timeout"), (2, "timeout"), (1, "terminal"), (5, last))
+    steps = steps_of(*episodes)
+    there = write(tmp_path / "hopper_medium_replay-v2.hdf5", steps, layout)
+    clean = load(f"d4rl:{there}")
+    rows = slow_d4rl_rows(steps, stored=layout == "next_observations")
+    assert np.array_equal(clean.next_observations, np.array([row[3] for row in rows]))
+
+    code, _, err = run("data", "convert", f"d4rl:{there}", "minari:test/hopper-v0", capsys=capsys)
+    assert code == 0, err
+    held = load("minari:test/hopper-v0", HOPPER)
+    back = tmp_path / "back.hdf5"
+    code, _, err = run("data", "convert", "minari:test/hopper-v0", back, "--env", "Hopper-v5", capsys=capsys)
+    assert code == 0, err
+    for found in (held, load(f"file:{back}", HOPPER)):
+        for field in HASHED:
+            assert np.array_equal(getattr(found, field), getattr(clean, field)), field
+        assert np.array_equal(np.diff(found.episodes) > 0, np.diff(clean.episodes) > 0)
+    code, _, err = run("data", "convert", "minari:test/hopper-v0", back, "--env", "Hopper-v5", capsys=capsys)
+    assert (code, err) == (2, f"corruptbench data: data convert: {back} exists already, and nothing is overwritten\n")
+
+
+def test_data_that_do_not_continue_cannot_be_held_by_minari(tmp_path, monkeypatch, path, capsys):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    out = tmp_path / "c.hdf5"
+    run(
+        "corrupt",
+        "--dataset",
+        f"file:{path}",
+        "--env",
+        "Hopper-v5",
+        "--corrupt",
+        "obs-random",
+        "--out",
+        out,
+        capsys=capsys,
+    )
+    code, _, err = run("data", "convert", f"file:{out}", "minari:test/x-v0", "--env", "Hopper-v5", capsys=capsys)
+    assert code == 3
+    assert err.startswith(
+        "corruptbench data: minari:test/x-v0: the next observation is not the following row's observation"
+    )
+    assert not (tmp_path / "minari" / "test" / "x-v0").exists()
+
+
+def test_a_target_of_no_known_kind(path, capsys):
+    code, _, err = run("data", "convert", f"file:{path}", "x.csv", "--env", "Hopper-v5", capsys=capsys)
+    assert code == 2
+    assert err == "corruptbench data: data convert: 'x.csv' is no target, allowed are minari:ID and PATH.hdf5\n"
+
+
+# info
+
+
+def test_episodes(dataset):
+    returns, lengths = episodes_of(dataset)
+    assert lengths.tolist() == [3, 4, 1, 5]
+    slow = [sum(map(float, dataset.rewards[a:b])) for a, b in ((0, 3), (3, 7), (7, 8), (8, 13))]
+    np.testing.assert_allclose(returns, slow)
+
+
+def test_figures(dataset):
+    found = describe(dataset)
+    assert (found["transitions"], found["episodes"], found["terminations"]) == (13, 4, 2)
+    assert found["lengths"] == {"mean": 3.25, "q0": 1, "q25": 2.5, "q50": 3.5, "q75": 4.25, "q100": 5}
+    column = dataset.observations[:, 4].astype(np.float64)
+    expected = {"min": column.min(), "mean": column.mean(), "std": column.std(), "max": column.max()}
+    assert found["features"]["observations"][4] == pytest.approx(expected, rel=1e-6)
+    assert found["normalized_mean"] == pytest.approx(HOPPER.normalized(episodes_of(dataset)[0].mean()))
+
+
+def test_before_and_after(path, dataset, capsys, tmp_path):
+    after = corrupt(dataset, "rew-random")[1].dataset
+    shown = text(describe(dataset), describe(after), "rew-random").splitlines()
+    lines = [i for i, line in enumerate(shown) if line.startswith("  rew-random")]
+    assert [shown[i - 1].split()[0] for i in lines] == ["returns", "rewards"]  # and nothing else changes
+    named = ("data", "info", f"file:{path}", "--env", "Hopper-v5", "--corrupt", "rew-random")
+    code, out, _ = run(*named, capsys=capsys)
+    assert code == 0
+    assert out.splitlines() == shown
+    code, out, _ = run(*named, "--json", capsys=capsys)
+    assert set(json.loads(out)) == {"clean", "rew-random"}
+    picture = tmp_path / "x.png"
+    code, _, err = run(*named, "--plot", picture, capsys=capsys)
+    assert (code, err.splitlines()[-1]) == (0, f"drawn: {picture}")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, _, err = run(*named, "--plot", tmp_path / "x.nope", capsys=capsys)
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"corruptbench data: --plot {tmp_path / 'x.nope'}: ")
+
+
+def test_a_csv_of_episodes_of_the_card_is_what_info_counts():
+    """The shipped card and ``data info`` agree."""
+    dataset = load("hopper-replay")
+    returns, lengths = episodes_of(dataset)
+    from corruptbench.data import ASSETS
+
+    rows = csv.DictReader(io.StringIO((ASSETS / "hopper-replay" / "episodes.csv").read_text()))
+    kept = [row for row in rows if row["kept"] == "1"]
+    assert [int(row["steps"]) for row in kept] == lengths.tolist()
+    np.testing.assert_allclose(returns, [float(row["return"]) for row in kept], atol=1e-2)
