@@ -18,6 +18,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Text, Tuple, flatten
 
 from corruptbench.data import minari as ours
+from corruptbench.data.minari import remote
 from corruptbench.errors import DataError, IntegrityError, NetworkError, ResourceError, UsageError
 
 ID = "mujoco/hopper/tiny-v0"
@@ -667,8 +668,8 @@ def test_a_network_that_never_answers(read, hub, server, monkeypatch):
         raise TimeoutError
 
     hub(server)
-    monkeypatch.setattr(ours, "PROBE_SECONDS", 0.1)
-    monkeypatch.setattr(ours.socket, "create_connection", never)
+    monkeypatch.setattr(remote, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(remote.socket, "create_connection", never)
     expected = f"minari:{ID} was not downloaded: 127.0.0.1:{server} cannot be reached (no answer in 0.1 seconds)"
     assert message(NetworkError, read, download=True) == expected
 

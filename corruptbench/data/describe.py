@@ -99,6 +99,7 @@ def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | 
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
     except ImportError as error:
         raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'") from error
     figure = Figure(figsize=(10, 6.4), layout="constrained")
@@ -106,8 +107,9 @@ def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | 
     versions = [(dataset, "clean", "tab:blue")] + ([(corrupted, threat, "tab:red")] if corrupted else [])
     for version, label, color in versions:
         returns, lengths = episodes_of(version)
-        over_time.plot(returns, ".", markersize=2, color=color, label=label)
-        by_return.hist(returns, bins=40, color=color, alpha=0.6, label=label)
+        if version is dataset or not np.array_equal(version.rewards, dataset.rewards):
+            over_time.plot(returns, ".", markersize=2, color=color, label=label)
+            by_return.hist(returns, bins=40, color=color, alpha=0.6)
         if version is dataset:
             by_length.hist(lengths, bins=40, color=color, alpha=0.6)
         _plot_ranges(ranges, version, dataset, color, shift=0.0 if version is dataset else 0.3)
@@ -116,7 +118,7 @@ def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | 
     by_length.set(xlabel="length of an episode", ylabel="episodes")
     ranges.set(ylabel="standard deviations from the mean", title="smallest to largest, and one standard deviation")
     if corrupted:
-        over_time.legend(fontsize=8)
+        ranges.legend(handles=[Patch(color=color, label=label) for _, label, color in versions], fontsize=8)
     figure.suptitle(f"{dataset.id}: {len(dataset):,} transitions of {dataset.environment.id}")
     try:
         figure.savefig(path, dpi=120)

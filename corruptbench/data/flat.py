@@ -17,7 +17,7 @@ from corruptbench.errors import CorruptBenchError, DataError
 FIELDS = ("observations", "actions", "rewards", "terminals", "timeouts")
 FOLLOWING = ("next_observations", "final_observations")
 
-_LARGEST_RATIO = 1100
+LARGEST_RATIO = 1100
 """Bytes that deflate can make of one, rounded up: a file that claims more is a trap for memory."""
 
 
@@ -44,7 +44,7 @@ def open_flat(path: Path) -> Iterator[Mapping[str, Column]]:
     try:
         with columns(path) as found:
             claimed = sum(int(np.prod(c.shape, dtype=object)) * c.dtype.itemsize for c in found.values())
-            if claimed > max(_LARGEST_RATIO * path.stat().st_size, 1 << 20):
+            if claimed > max(LARGEST_RATIO * path.stat().st_size, 1 << 20):
                 raise DataError(
                     f"{path}: it claims {claimed} bytes of data, and {path.stat().st_size} cannot hold them"
                 )
@@ -86,7 +86,7 @@ def _open_npz(path: Path) -> Iterator[dict[str, Column]]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """One array, whose header is compared with the size of the member before anything is allocated."""
     name = member.filename.removesuffix(".npy")
-    if member.file_size > max(_LARGEST_RATIO * path.stat().st_size, 1 << 20):
+    if member.file_size > max(LARGEST_RATIO * path.stat().st_size, 1 << 20):
         raise DataError(f"{path}: {name} claims {member.file_size} bytes, and {path.stat().st_size} cannot hold them")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)

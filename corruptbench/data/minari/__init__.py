@@ -1,0 +1,15 @@
+"""Minari's datasets: read without trusting what they say, written with Minari's own code.
+
+A dataset is ``<root>/<id>/data/metadata.json`` and ``main_data.hdf5``; its episode of T steps::
+
+    episode_7/observations  o0 o1 ... o(T-1) oT   (T + 1, ...), an array or a group of arrays
+    episode_7/actions       a0 a1 ... a(T-1)      (T, ...), as rewards, terminations, truncations (T,)
+
+Row t is (o_t, a_t, r_t, o_(t+1)). An environment is never made from the metadata: its entry point can run any command.
+"""
+
+from corruptbench.data.minari.places import default_root, local_ids
+from corruptbench.data.minari.reading import read
+from corruptbench.data.minari.writing import write
+
+__all__ = ["default_root", "local_ids", "read", "write"]
