@@ -34,6 +34,8 @@ def beside_the_table(record: RunRecord, out: Path) -> str:
     if record.evaluation:
         episodes = len(record.evaluation["returns"])
         lines.append(f"{'':<24} mean return {float(mine['return_mean']):.1f} over {episodes} episodes")
+    elif record.outcome == "ok":
+        lines.append(f"{'':<24} trained, and not scored (--no-score)")
     if record.reason:
         lines.append(f"{record.outcome}: {record.reason}")
     return "\n".join([*lines, "", f"{out / record.run_id}", record.command, ""])
