@@ -175,7 +175,7 @@ def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1,
         if found.outcome != "failed" and not unscored:
             log.info("%s holds this run already (%s); --force does it again", folder, found.outcome)
             return found
-        log.info("%s holds a run that %s: doing it again", folder, "has no score" if unscored else "failed")
+        log.info("%s holds a %s run: trying it again", folder, "failed" if found.outcome == "failed" else "scoreless")
     probe_writable(out)
     torch.set_num_threads(threads)
     attempt = _Attempt(planned, engine, threads)

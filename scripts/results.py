@@ -1,7 +1,8 @@
 """Writes what the committed records show into the docs: python scripts/results.py
 
-Tables between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of README.md and docs/learning.md, and the learning curves as
-docs/figures/*.csv and *.png. Everything comes from leaderboard/records, so the same records give the same text.
+Tables between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of README.md, docs/learning.md and the cards of the shipped
+datasets, and the learning curves as docs/figures/*.csv and *.png. Everything comes from leaderboard/records, so the
+same records give the same text.
 """
 
 import csv
@@ -14,8 +15,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from corruptbench import stats
+from corruptbench.data import ASSETS, shipped
 from corruptbench.records import RunRecord, read_records
 from corruptbench.report import run_row, shown_name
+from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.suites import suite
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +35,8 @@ def main() -> None:
     insert(ROOT / "docs" / "learning.md", "horizon", horizon_table(horizon))
     insert(ROOT / "docs" / "learning.md", "core", core_table(core))
     insert(ROOT / "README.md", "core", core_table(core))
+    for dataset, card in shipped().items():
+        insert(ASSETS / dataset / "README.md", "learned", learned_table(records, dataset, card))
     curves("horizon", horizon, lambda r: "IQL on the clean data", lambda r: f"{r.spec.steps:,} steps")
     curves("core", core, lambda r: r.spec.corruption.name, name)
 
@@ -48,6 +53,25 @@ def is_core(record: RunRecord) -> bool:
     row = run_row(record)
     own = any(all(row[k] == v for k, v in wanted.items()) for wanted in suite("core").rows())
     return suite("core").selects(record) and own
+
+
+def learned_table(records: list[RunRecord], dataset: str, card: dict) -> str:
+    """IQL and BC on the clean dataset at the default number of steps, beside the dataset's own mean."""
+    lines = [
+        "| | normalized score | units |",
+        "|---|---:|---|",
+        f"| the dataset's mean | {card['normalized_mean']:.1f} | |",
+    ]
+    for algorithm in ("bc", "iql"):
+        found = []
+        for record in records:
+            spec = record.spec
+            cell_of = (spec.dataset, spec.corruption.name, name(record), spec.steps)
+            if cell_of == (dataset, "none", algorithm, DEFAULT_STEPS) and not record.options and spec.unit is not None:
+                found.append(record)
+        values = scores(found)
+        lines.append(f"| {algorithm} | {cell(values)} | {', '.join(f'{v:.1f}' for v in values)} |")
+    return "\n".join(lines)
 
 
 def name(record: RunRecord) -> str:

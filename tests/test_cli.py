@@ -87,7 +87,8 @@ def fresh(code_or_module, *arguments, **settings):
 UNKNOWN = {
     "verb": (
         ["rnu"],
-        "corruptbench: unknown verb 'rnu': known are run, leaderboard, data, corrupt, list, bench (did you mean 'run'?)",
+        "corruptbench: unknown verb 'rnu': known are run, leaderboard, data, corrupt, list, bench "
+        "(did you mean 'run'?)",
     ),
     "algorithm": (
         ["run", "--algo", "rqil", "--corrupt", "none"],

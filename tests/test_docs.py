@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from corruptbench.contract import apply
+from corruptbench.data import ASSETS, shipped
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.report import LEADERBOARD, read_csv
@@ -32,6 +33,10 @@ def test_the_tables_in_the_docs_are_made_from_the_records(results):
     assert f"<!-- core -->\n{core}\n<!-- /core -->" in learning
     assert f"<!-- horizon -->\n{horizon}\n<!-- /horizon -->" in learning
     assert f"<!-- core -->\n{core}\n<!-- /core -->" in (ROOT / "README.md").read_text("utf-8")
+    for dataset, card in shipped().items():
+        learned = results.learned_table(records, dataset, card)
+        text = (ASSETS / dataset / "README.md").read_text("utf-8")
+        assert f"<!-- learned -->\n{learned}\n<!-- /learned -->" in text
 
 
 def test_every_listed_run_has_its_record_and_curve(results):

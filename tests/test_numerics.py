@@ -43,7 +43,7 @@ def assert_same_bits(found, expected):
 @pytest.mark.parametrize("chunk", [1, 2, 7, 999, 1000, 1001, 1 << 16])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_matrix(monkeypatch, chunk, dtype):
-    monkeypatch.setattr(numerics, "_CHUNK", chunk)
+    monkeypatch.setattr(numerics, "CHUNK", chunk)
     values = table(1000, 4, dtype)
     mean, std = mean_and_std(values)
     assert mean.shape == std.shape == (4,)
@@ -52,7 +52,7 @@ def test_matrix(monkeypatch, chunk, dtype):
 
 @pytest.mark.parametrize("chunk", [1, 3, 1 << 16])
 def test_vector(monkeypatch, chunk):
-    monkeypatch.setattr(numerics, "_CHUNK", chunk)
+    monkeypatch.setattr(numerics, "CHUNK", chunk)
     values = table(1000, 1)[:, 0]
     mean, std = mean_and_std(values)
     assert mean.shape == std.shape == ()
@@ -62,7 +62,7 @@ def test_vector(monkeypatch, chunk):
 
 @pytest.mark.parametrize("chunk", [1, 6, 250, 1 << 16])
 def test_two_blocks_are_one_after_the_other(monkeypatch, chunk):
-    monkeypatch.setattr(numerics, "_CHUNK", chunk)
+    monkeypatch.setattr(numerics, "CHUNK", chunk)
     first, second = table(700, 3, seed=1), table(501, 3, seed=2)
     expected = slow(first, second)
     assert_same_bits(mean_and_std(first, second), expected)
@@ -82,7 +82,7 @@ def test_these_values_tell_a_pairwise_sum_from_one_row_after_row(dtype):
 
 
 def test_the_default_chunk_does_not_show_in_more_rows_than_it_holds():
-    values = table(numerics._CHUNK + 10, 2)
+    values = table(numerics.CHUNK + 10, 2)
     assert_same_bits(mean_and_std(values), slow(values))
 
 
