@@ -7,6 +7,7 @@ from typing import Any
 from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import home
+from corruptbench.optimizers import RHO
 from corruptbench.registry import plugin_file
 from corruptbench.spec import DEFAULT_STEPS, RunSpec
 
@@ -26,7 +27,7 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str
         default = agent.sam_on or tuple(objective.name for objective in agent.objectives)
         if optimizer.on != default:
             named += ["--sam-on", ",".join(optimizer.on)]
-        if optimizer.rho != 0.05:
+        if optimizer.rho != RHO:
             named += ["--rho", str(optimizer.rho)]
     threat = ",".join(f"{name}={value}" for name, value in sorted(_changed(corruption).items()))
     named += ["--corrupt", f"{spec.corruption.name}:{threat}" if threat else spec.corruption.name]

@@ -9,9 +9,12 @@ from corruptbench.algos.networks import Params
 from corruptbench.algos.sam import Loss, plain_gradient, sam_gradient
 from corruptbench.errors import UsageError, nearest, unknown
 
+RHO = 0.05
+"""Radius of SAM (Foret et al. 2021, arXiv 2010.01412)."""
+
 OPTIMIZERS = {
     "adam": "Adam (Kingma & Ba 2015) on every objective",
-    "sam": "Adam with sharpness-aware minimisation (Foret et al. 2021) on the objectives of --sam-on; --rho 0.05",
+    "sam": "Adam with sharpness-aware minimisation (Foret et al. 2021) on the objectives of --sam-on; --rho",
 }
 
 
@@ -30,7 +33,7 @@ class Optimizer:
         return plain_gradient(loss, params)
 
 
-def optimizer_for(agent: Agent, name: str, on: tuple[str, ...] | None = None, rho: float = 0.05) -> Optimizer:
+def optimizer_for(agent: Agent, name: str, on: tuple[str, ...] | None = None, rho: float = RHO) -> Optimizer:
     """The optimizer called ``name`` on an agent's objectives; ``on`` None stands for those the algorithm's file names.
 
     Raises UsageError for an unknown optimizer or objective and for a rho that is not above 0.

@@ -98,11 +98,13 @@ class Registry:
         where = f"{self.kind} {name!r}"
         if not (isinstance(cls, type) and issubclass(cls, base) and dataclasses.is_dataclass(cls)):
             raise PluginError(f"{where} is not what is needed, a frozen dataclass made from {base.__name__}")
+        if "__dataclass_fields__" not in vars(cls):
+            raise PluginError(f"{where} needs @dataclass(frozen=True) of its own, or its settings would not be seen")
         if inspect.isabstract(cls):
             raise PluginError(f"{where} lacks {', '.join(sorted(cls.__abstractmethods__))}")
         for field in dataclasses.fields(cls):
             if field.init and field.default is dataclasses.MISSING:
-                raise PluginError(f"{where}: its field {field.name!r} has no default")
+                raise PluginError(f"{where}: its field {field.name!r} needs a default, and default_factory is none")
         try:
             typing.get_type_hints(cls)
         except Exception as error:

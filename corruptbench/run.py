@@ -23,7 +23,7 @@ from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import CorruptBenchError, Diverged, PluginError, UsageError, sentence
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
-from corruptbench.optimizers import Optimizer, optimizer_for
+from corruptbench.optimizers import RHO, Optimizer, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.rng import unit_seeds
@@ -51,7 +51,7 @@ class RunRequest:
     algo_options: dict[str, Any] = field(default_factory=dict)
     optimizer: str = "adam"
     sam_on: tuple[str, ...] | None = None
-    rho: float = 0.05
+    rho: float = RHO
     preset: str | None = None
     unit: int | None = 0
     train_seed: int | None = None  # both seeds or none; with them there is no unit

@@ -71,6 +71,7 @@ def cache_folder(dataset: TransitionDataset) -> Path:
 def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:
     """Trains IQL on the clean dataset with the surrogate's own seed and writes weights and card into ``folder``."""
     agent = IQL()
+    torch.set_num_threads(1)  # whatever the run that needs it uses: another number gives other last bits
     learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
     with tqdm(total=STEPS, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
         learner.advance(STEPS, bar.update)

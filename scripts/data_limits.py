@@ -1,4 +1,4 @@
-"""Memory and time of ``data check``, of ``corrupt --corrupt mix-random`` and of reading, on data of HalfCheetah's sizes.
+"""Memory and time of ``data check``, ``corrupt --corrupt mix-random`` and reading, on data of HalfCheetah's sizes.
 
     python scripts/data_limits.py [ROWS ...]   1,000,000 and 10,000,000 by default
     python scripts/data_limits.py reading      400,000 transitions in 1,000 episodes, from Minari and from a flat file

@@ -138,7 +138,8 @@ def curves(
     writer = csv.DictWriter(text, CURVE, lineterminator="\n")
     writer.writeheader()
     panels = sorted({panel(r) for r in records}, key=lambda p: (p != "none", p))
-    colors = {value: f"C{i}" for i, value in enumerate(sorted({line(r) for r in records}))}
+    lines = sorted({line(r) for r in records}, key=lambda label: (len(label), label))  # 25,000 before 100,000
+    colors = {label: f"C{i}" for i, label in enumerate(lines)}
     figure = Figure(figsize=(1.2 + 4.2 * len(panels), 3.6), layout="constrained")
     axes = dict(zip(panels, figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], strict=True))
     ordered = sorted(records, key=lambda r: (panel(r), line(r), r.spec.unit or 0, r.run_id))

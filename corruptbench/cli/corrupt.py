@@ -9,9 +9,7 @@ from corruptbench.errors import UsageError
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser(
-        "corruptbench corrupt", "Writes a corrupted dataset as HDF5 in D4RL's keys, with masks and audit."
-    )
+    parser = Parser("corruptbench corrupt", "Writes a corrupted dataset as HDF5 in D4RL's keys, with masks and audit.")
     parser.add_argument("--dataset", default="hopper-replay", help=NAMES)
     parser.add_argument("--corrupt", required=True, help="threat model, as obs-adv or obs-adv:rate=0.1,scale=0.5")
     parser.add_argument("--unit", type=int, default=0, help="whose corruption seed is taken")

@@ -116,9 +116,7 @@ def _convert(options: argparse.Namespace) -> int:
         return 0
     path = Path(options.target)
     if path.suffix not in (".hdf5", ".h5"):
-        raise UsageError(
-            f"data convert: {options.target!r} is no target, allowed are minari:ID and PATH.hdf5"
-        )
+        raise UsageError(f"data convert: {options.target!r} is no target, allowed are minari:ID and PATH.hdf5")
     if path.exists():
         raise UsageError(f"data convert: {path} exists already, and nothing is overwritten")
     digest = write_hdf5(path, fields_of(loaded.rows))

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def build_parser(algo: str | None) -> Parser:
     """The options of ``run``, with those of the algorithm where one is named."""
+    from corruptbench.optimizers import RHO
     from corruptbench.run import QUICK_STEPS
     from corruptbench.spec import DEFAULT_STEPS
     from corruptbench.train import ENGINES
@@ -56,7 +57,7 @@ def build_parser(algo: str | None) -> Parser:
     what.add_argument("--optimizer", help="adam or sam (default: adam)")
     what.add_argument("--sam", action="store_true", help="short for --optimizer sam")
     what.add_argument("--sam-on", help="objectives SAM applies to, as V,Q (default: those the algorithm names)")
-    what.add_argument("--rho", type=float, help="radius of SAM (default: 0.05)")
+    what.add_argument("--rho", type=float, help=f"radius of SAM (default: {RHO})")
     what.add_argument("--preset", help="named settings, as riql-oracle")
     what.add_argument("--unit", type=int, help="which pair of training and corruption seed (default: 0)")
     what.add_argument("--seed", type=int, help="training seed of your own, with --corruption-seed; never listed")
@@ -66,9 +67,7 @@ def build_parser(algo: str | None) -> Parser:
         "--quick", action="store_true", help=f"{QUICK_STEPS} steps, for a look: no benchmark result, never listed"
     )
     add_source_options(what)
-    what.add_argument(
-        "--no-score", action="store_true", help="train without evaluating; never listed"
-    )
+    what.add_argument("--no-score", action="store_true", help="train without evaluating; never listed")
     what.add_argument("--ref-min", type=float, help="return of normalized score 0, with --ref-max")
     what.add_argument("--ref-max", type=float, help="return of normalized score 100, with --ref-min")
     how = parser.add_argument_group("how it is run")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from corruptbench import stats
-from corruptbench.optimizers import optimizer_for
+from corruptbench.optimizers import RHO, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
 from corruptbench.report import Row, cell, order, run_row, shipped_runs, shown_name
@@ -46,7 +46,7 @@ def label(row: Row) -> str:
     parts = [shown_name(row["algo"], row["optimizer"])]
     if row["sam_on"] and row["sam_on"] != _usual_objectives(row["algo"]):
         parts.append(f"on {row['sam_on']}")
-    if row["rho"] not in ("", "0.05"):
+    if row["rho"] not in ("", str(RHO)):
         parts.append(f"rho={row['rho']}")
     if row["track"] != "universal":
         parts.append(f"({row['track']})")
