@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+from hypothesis import strategies as st
 
 LAYOUTS = ("final_observations", "next_observations", "neither")
 ENDINGS = ("terminal", "timeout", "both")
@@ -47,3 +48,18 @@ def slow_d4rl_rows(steps, stored):
             rows.append([steps[n][i] for n in ("observations", "actions", "rewards")] + [following, terminal, episode])
         episode += terminal or timeout
     return rows
+
+
+DAMAGE = {
+    "cut": st.one_of(st.just(0), st.integers(0)),
+    "flips": st.lists(st.tuples(st.integers(0), st.integers(0, 7)), max_size=4),
+}
+"""What hypothesis draws to damage a file's bytes with :func:`damaged`."""
+
+
+def damaged(content, cut, flips):
+    """Bytes without some at their end, and with some bits turned round."""
+    found = bytearray(content[: len(content) - cut % len(content)])
+    for position, bit in flips:
+        found[position % len(found)] ^= 1 << bit
+    return bytes(found)

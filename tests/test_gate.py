@@ -12,7 +12,7 @@ from contextlib import suppress
 import h5py
 import numpy as np
 import pytest
-from builders_steps import slow_d4rl_rows, steps_of, write
+from builders_steps import DAMAGE, damaged, slow_d4rl_rows, steps_of, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -376,18 +376,9 @@ def sound(tmp_path_factory):
     return {kind: (path.read_bytes(), load(f"file:{path}", HOPPER).sha256) for kind, path in paths.items()}
 
 
-def damaged(content, cut, flips):
-    found = bytearray(content[: len(content) - cut % len(content)] if cut else content)
-    for position, bit in flips:
-        found[position % len(found)] ^= 1 << bit
-    return bytes(found)
-
-
 @pytest.mark.parametrize("kind", ["hdf5", "npz"])
 @FUZZED
-@given(
-    cut=st.one_of(st.just(0), st.integers(0)), flips=st.lists(st.tuples(st.integers(0), st.integers(0, 7)), max_size=4)
-)
+@given(**DAMAGE)
 def test_damaged_files(sound, tmp_path, kind, cut, flips):
     """An error of ours or data, never another exception; with the sum beside the file never other data."""
     content, sha256 = sound[kind]

@@ -10,16 +10,19 @@ import sys
 import time
 import types
 import warnings
+from contextlib import suppress
 
 import gymnasium
 import h5py
 import numpy as np
 import pytest
+from builders_steps import DAMAGE, damaged
 from gymnasium.spaces import Box, Dict, Discrete, Text, Tuple, flatten
+from hypothesis import given, settings
 
 from corruptbench.data import minari as ours
 from corruptbench.data.minari import remote
-from corruptbench.errors import DataError, IntegrityError, NetworkError, ResourceError, UsageError
+from corruptbench.errors import CorruptBenchError, DataError, IntegrityError, NetworkError, ResourceError, UsageError
 
 ID = "mujoco/hopper/tiny-v0"
 FIELDS = ("observations", "actions", "rewards", "next_observations", "terminals", "timeouts")
@@ -586,6 +589,35 @@ def test_more_data_than_the_file_can_hold(root, read):
     claimed = 8 * (count + 27) * 9
     expected = f"{path}: it claims {claimed} bytes of data, and {path.stat().st_size} cannot hold them"
     assert message(DataError, read) == expected
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A dataset's root and the bytes of its file."""
+    root = tmp_path_factory.mktemp("sound")
+    rng = np.random.default_rng(0)
+    data = made(root, [episode(rng, WIDE, length) for length in (3, 5)])
+    return root, data / "main_data.hdf5", (data / "main_data.hdf5").read_bytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(**DAMAGE)
+def test_fuzzed_files(sound, tmp_path_factory, cut, flips):
+    """An error of ours or data, never another exception; what was read once before is never other data."""
+    root, path, content = sound
+    cache = tmp_path_factory.mktemp("cache")
+    path.write_bytes(content)
+    clean, _ = ours.read(ID, root=root, cache=cache)
+    bad = damaged(content, cut, flips)
+    path.write_bytes(bad)
+    try:
+        found, _ = ours.read(ID, root=root, cache=cache)
+        assert bad == content
+        assert all(np.array_equal(found[field], clean[field]) for field in FIELDS)
+    except IntegrityError:
+        assert bad != content
+    with suppress(CorruptBenchError, MemoryError):
+        ours.read(ID, root=root, cache=tmp_path_factory.mktemp("unknown"))
 
 
 def test_damaged_files(root, read):

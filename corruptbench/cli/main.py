@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
     pin_threads(rest)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("corruptbench").setLevel(logging.INFO)  # other packages speak up when something is wrong
     try:
         return importlib.import_module(f"corruptbench.cli.{head.verb}").main(rest) or 0
     except CorruptBenchError as error:
