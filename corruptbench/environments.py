@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import gymnasium
@@ -9,6 +10,7 @@ import mujoco
 import numpy as np
 
 from corruptbench.errors import DataError, UsageError, nearest
+from corruptbench.numerics import chunks
 from corruptbench.types import Environment
 
 _REFERENCES = {
@@ -53,6 +55,27 @@ class Space:
     observations: int  # values of an observation
     low: np.ndarray  # (da,) float64, the box of the actions
     high: np.ndarray  # (da,) float64
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the box is [-1, 1] already."""
+        return bool((self.low == -1).all() and (self.high == 1).all())
+
+    def to_unit(self, actions: np.ndarray) -> np.ndarray:
+        """From the box to [-1, 1], ``(N, da)``: (2a - (low + high)) / (high - low), rounded once; as is where it is."""
+        return self._mapped(actions, lambda a: (2 * a - (self.low + self.high)) / (self.high - self.low))
+
+    def from_unit(self, actions: np.ndarray) -> np.ndarray:
+        """From [-1, 1] to the box, ``(N, da)``; as is where the box is that."""
+        return self._mapped(actions, lambda a: (a * (self.high - self.low) + (self.low + self.high)) / 2)
+
+    def _mapped(self, actions: np.ndarray, rule: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        if self.is_unit:
+            return actions
+        mapped = np.empty_like(actions)
+        for part in chunks(len(actions)):
+            mapped[part] = rule(actions[part].astype(np.float64))
+        return mapped
 
 
 _UNIT_BOXES = {

@@ -13,8 +13,7 @@ from corruptbench.cli import main
 from corruptbench.corrupting import corrupt
 from corruptbench.data import load, load_rows
 from corruptbench.data.describe import describe, episodes_of, text
-from corruptbench.data.export import fields_of, rows_of_dataset, unscaled, write_hdf5
-from corruptbench.data.sources import rescale_
+from corruptbench.data.export import fields_of, rows_of_dataset, write_hdf5
 from corruptbench.environments import Space, environment, space
 from corruptbench.errors import ResourceError
 from corruptbench.rng import unit_seeds
@@ -69,11 +68,10 @@ def test_actions_are_exported_in_the_environments_own_units(tmp_path):
 def test_scaling_there_and_back():
     box = Space(1, np.array([-1.0, 0.0, 5.0]), np.array([3.0, 10.0, 5.5]))
     unit = np.random.default_rng(0).uniform(-1, 1, (1000, 3)).astype(np.float32)
-    found = unscaled(unit, box)
+    found = box.from_unit(unit)
     assert (found >= box.low).all()
     assert (found <= box.high).all()
-    rescale_(found, box)
-    np.testing.assert_allclose(found, unit, atol=5e-6)
+    np.testing.assert_allclose(box.to_unit(found), unit, atol=5e-6)
 
 
 def test_an_unwritable_place(tmp_path, dataset):

@@ -13,7 +13,6 @@ import numpy as np
 from corruptbench.data.rows import Rows
 from corruptbench.environments import Space
 from corruptbench.errors import ResourceError
-from corruptbench.numerics import chunks
 from corruptbench.store import sha256_file, write_file
 from corruptbench.types import TransitionDataset
 
@@ -39,22 +38,12 @@ def rows_of_dataset(dataset: TransitionDataset, box: Space) -> Rows:
     """The rows of a dataset with actions in the environment's own units, ``box`` being theirs."""
     return Rows(
         observations=dataset.observations,
-        actions=unscaled(dataset.actions, box),
+        actions=box.from_unit(dataset.actions),
         rewards=dataset.rewards,
         next_observations=dataset.next_observations,
         terminations=dataset.terminations,
         episodes=dataset.episodes,
     )
-
-
-def unscaled(actions: np.ndarray, box: Space) -> np.ndarray:
-    """From [-1, 1] to the environment's box, ``(N, da)``; the same array where the box is that already."""
-    if (box.low == -1).all() and (box.high == 1).all():
-        return actions
-    scaled = np.empty_like(actions)
-    for part in chunks(len(actions)):
-        scaled[part] = (actions[part].astype(np.float64) * (box.high - box.low) + (box.low + box.high)) / 2
-    return scaled
 
 
 def write_hdf5(path: Path, fields: Mapping[str, np.ndarray]) -> str:

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
-
 from corruptbench.data import d4rl, minari
 from corruptbench.data.flat import Column, open_flat
 from corruptbench.data.gate import Report, admit
 from corruptbench.data.rows import Rows
 from corruptbench.environments import Space, environment, environment_of, space
 from corruptbench.errors import DataError, IntegrityError, UsageError, unknown
-from corruptbench.numerics import chunks
 from corruptbench.store import read_json, sha256_file
 from corruptbench.types import Environment, TransitionDataset
 
@@ -40,12 +37,11 @@ class Loaded:
     file_sha256: str | None  # None where a dataset is more than one file
 
     def dataset(self) -> TransitionDataset:
-        """The dataset of section 1, actions rescaled to [-1, 1]; the rows are used up."""
-        rescale_(self.rows.actions, self.space)
+        """The dataset of section 1, actions rescaled to [-1, 1]."""
         return TransitionDataset(
             id=self.id,
             environment=self.environment,
-            **vars(self.rows),
+            **{**vars(self.rows), "actions": self.space.to_unit(self.rows.actions)},
             provenance={"file_sha256": self.file_sha256, "gate": self.report.to_json()},
         )
 
@@ -160,11 +156,3 @@ def _admitted(
     box = space(env)
     rows, report = admit(columns, where, box, env.id, d4rl=d4rl_rows, horizon=horizon, on_nonfinite=on_nonfinite)
     return Loaded(name, env, box, rows, report, sha256)
-
-
-def rescale_(actions: np.ndarray, box: Space) -> None:
-    """From the environment's box to [-1, 1], in place: (2a - (low + high)) / (high - low), rounded once."""
-    if (box.low == -1).all() and (box.high == 1).all():
-        return
-    for part in chunks(len(actions)):
-        actions[part] = (2 * actions[part].astype(np.float64) - (box.low + box.high)) / (box.high - box.low)
