@@ -7,6 +7,7 @@ from typing import Any
 from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import home
+from corruptbench.environments import spelling
 from corruptbench.optimizers import RHO
 from corruptbench.registry import plugin_file
 from corruptbench.spec import DEFAULT_STEPS, RunSpec
@@ -38,7 +39,7 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str
         named += _option(f"--{spec.algorithm.name}.{name.replace('_', '-')}", value)
     env, own = spec.environment, home(spec.dataset)
     if own is None or (env.id, env.model, env.contact_margin) != (own.id, own.model, own.contact_margin):
-        named += ["--env", env.id]
+        named += ["--env", spelling(env)]
     if env.references_supplied:
         named += _option("--ref-min", str(env.reference_min)) + _option("--ref-max", str(env.reference_max))
     if spec.unit is None:

@@ -3,6 +3,7 @@
 from corruptbench import settings
 from corruptbench.contract import apply
 from corruptbench.corruptions.corruption import Corruption
+from corruptbench.errors import UsageError
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.rng import unit_seeds
 from corruptbench.surrogates import surrogate_for
@@ -15,11 +16,18 @@ def named_corruption(text: str) -> tuple[str, Corruption]:
     return name, settings.build(CORRUPTIONS.get(name), values, f"--corrupt {name}")
 
 
-def corrupt(
-    dataset: TransitionDataset, text: str, unit: int = 0, seed: int | None = None
-) -> tuple[Corruption, Corrupted]:
-    """A dataset under a threat model, with a unit's corruption seed or one of the user's own."""
+def corruption_seed(unit: int | None = None, seed: int | None = None) -> int:
+    """A unit's corruption seed, unit 0 by default, or one of the user's own; raises UsageError."""
+    for name, value in (("--unit", unit), ("--corruption-seed", seed)):
+        if value is not None and value < 0:
+            raise UsageError(f"{name} is {value}, allowed is 0 and above")
+    if unit is not None and seed is not None:
+        raise UsageError("--unit stands for a corruption seed: say --unit or --corruption-seed")
+    return unit_seeds(unit or 0)[1] if seed is None else seed
+
+
+def corrupt(dataset: TransitionDataset, text: str, seed: int) -> Corrupted:
+    """A dataset under a threat model, as ``--corrupt`` spells it, with a corruption seed."""
     name, corruption = named_corruption(text)
     surrogate = surrogate_for(dataset) if corruption.needs_surrogate else None
-    streams = Streams(unit_seeds(unit)[1] if seed is None else seed)
-    return corruption, apply(corruption, name, dataset, streams, surrogate)
+    return apply(corruption, name, dataset, Streams(seed), surrogate)

@@ -42,17 +42,37 @@ _ROWS = (
     ("AdroitHandDoor-v1", "adroit_door.xml", "door"),
     ("AdroitHandRelocate-v1", "adroit_relocate.xml", "relocate"),
 )
-ENVIRONMENTS = {name: Environment(name, model, 1.0, *_REFERENCES[family]) for name, model, family in _ROWS}
-
 OLD_MARGIN = 0.5
 """D4RL's data saw contacts with the larger of a pair's margins; MuJoCo takes their sum since 3.5 (section 4)."""
+
+ENVIRONMENTS = {name: Environment(name, model, 1.0, *_REFERENCES[family]) for name, model, family in _ROWS}
+ENVIRONMENTS |= {
+    f"D4RL/{name}": replace(ENVIRONMENTS[made], contact_margin=OLD_MARGIN)
+    for name, made in (
+        ("Hopper", "Hopper-v4"),
+        ("HalfCheetah", "HalfCheetah-v4"),
+        ("Walker2d", "Walker2d-v4"),
+        ("Ant", "D4RL/Ant"),
+    )
+}
+ENVIRONMENTS |= {
+    name: Environment(name, "", 1.0, *_REFERENCES.get(family, (None, None)))
+    for name, family in (
+        ("D4RL/AntMaze", "antmaze"),
+        ("D4RL/Kitchen", "kitchen"),
+        ("Minari/AntMaze", "antmaze"),
+        ("Minari/PointMaze", ""),
+        ("Minari/Kitchen", "kitchen"),
+    )
+}
+"""What ``--env`` knows by name; D4RL's are the v4 models with the old contact margin."""
 
 
 @dataclass(frozen=True)
 class Space:
     """What a row of an environment's data looks like."""
 
-    observations: int  # values of an observation
+    observations: int | None  # values of an observation, None where that is not known
     low: np.ndarray  # (da,) float64, the box of the actions
     high: np.ndarray  # (da,) float64
 
@@ -78,18 +98,21 @@ class Space:
         return mapped
 
 
-_UNIT_BOXES = {
+_UNIT_BOXES: dict[str, tuple[int | None, int]] = {
     "AdroitHandPen-v1": (45, 24),
     "AdroitHandHammer-v1": (46, 26),
     "AdroitHandDoor-v1": (39, 28),
     "AdroitHandRelocate-v1": (39, 30),
     "D4RL/AntMaze": (29, 8),
     "D4RL/Kitchen": (60, 9),
+    "Minari/AntMaze": (31, 8),
+    "Minari/PointMaze": (8, 2),
+    "Minari/Kitchen": (None, 9),
 }
 """Values of an observation and of an action, box [-1, 1], where it takes an extra, or nothing at all, to ask."""
 
-_NEEDS_ROBOTICS = tuple(name for name in _UNIT_BOXES if not name.startswith("D4RL/"))
-_NO_SUCCESSOR = tuple(name for name in _UNIT_BOXES if name.startswith("D4RL/"))
+_NEEDS_ROBOTICS = tuple(name for name in _UNIT_BOXES if "/" not in name)
+_UNSCORED = tuple(name for name in _UNIT_BOXES if "/" in name)
 
 _V5 = {
     "ant": "Ant-v5",
@@ -106,7 +129,15 @@ _V5 = {
 }
 """Minari's ``mujoco/<family>`` and the environment they were collected in."""
 
-_V4 = {"hopper": "Hopper-v4", "halfcheetah": "HalfCheetah-v4", "walker2d": "Walker2d-v4", "ant": "D4RL/Ant"}
+_D4RL = {
+    "hopper": "D4RL/Hopper",
+    "halfcheetah": "D4RL/HalfCheetah",
+    "walker2d": "D4RL/Walker2d",
+    "ant": "D4RL/Ant",
+    "antmaze": "D4RL/AntMaze",
+    "kitchen": "D4RL/Kitchen",
+}
+_MAZES = {"antmaze": "Minari/AntMaze", "pointmaze": "Minari/PointMaze", "kitchen": "Minari/Kitchen"}
 _ADROIT = {name: f"AdroitHand{name.capitalize()}-v1" for name in ("pen", "hammer", "door", "relocate")}
 
 mujoco.set_mju_user_warning(lambda message: None)  # MuJoCo 4 would write MUJOCO_LOG.TXT where the user stands
@@ -121,10 +152,10 @@ def environment_of(dataset: str) -> Environment | None:
     family = (
         name.split("-")[0] if source == "d4rl" else name.removeprefix("D4RL/").removeprefix("mujoco/").split("/")[0]
     )
-    if source == "d4rl" and family in _V4:
-        return replace(ENVIRONMENTS[_V4[family]], contact_margin=OLD_MARGIN)
-    if source == "d4rl" and family in ("antmaze", "kitchen"):
-        return Environment("D4RL/AntMaze" if family == "antmaze" else "D4RL/Kitchen", "", 1.0, *_REFERENCES[family])
+    if source == "d4rl" and family in _D4RL:
+        return ENVIRONMENTS[_D4RL[family]]
+    if source == "minari" and name.startswith("D4RL/") and family in _MAZES:
+        return ENVIRONMENTS[_MAZES[family]]
     if family in _ADROIT and (source == "d4rl" or name.startswith("D4RL/")):
         return ENVIRONMENTS[_ADROIT[family]]
     if source == "minari" and name.startswith("mujoco/") and family in _V5:
@@ -140,7 +171,7 @@ def environment(name: str, reference_min: float | None = None, reference_max: fl
     """
     if name in ENVIRONMENTS:
         known = ENVIRONMENTS[name]
-    elif name in gymnasium.registry:
+    elif name in gymnasium.registry or _registers(name):
         known = Environment(name, "")
     else:
         raise UsageError(
@@ -168,21 +199,21 @@ def space(env: Environment) -> Space:
     if env.id in _UNIT_BOXES:
         observed, acted = _UNIT_BOXES[env.id]
         return Space(observed, -np.ones(acted), np.ones(acted))
-    made = make(env)
+    made = make_flat(env)
     width, box = made.observation_space.shape, made.action_space
     made.close()
     if width is None or len(width) != 1:
         raise DataError(f"{env.id} observes {made.observation_space}, and only one-dimensional Boxes can be used")
-    return Space(width[0], box.low.astype(np.float64), box.high.astype(np.float64))  # type: ignore[attr-defined]
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)  # type: ignore[attr-defined]
+    if low.ndim != 1 or not (low < high).all():
+        raise DataError(f"{env.id} has {box} for actions, and only one-dimensional Boxes with low < high can be used")
+    return Space(width[0], low, high)
 
 
 def make(env: Environment) -> gymnasium.Env:
     """The environment itself; raises DataError where it cannot be made or its actions are not a bounded Box."""
-    if env.id in _NO_SUCCESSOR:
-        raise DataError(
-            f"{env.id} cannot be scored: no Gymnasium environment has the observations of D4RL's {env.id[5:]}, "
-            "so give one with --env or train with --no-score"
-        )
+    if env.id in _UNSCORED:
+        raise DataError(f"{env.id} has no environment to score in: give one with --env, or train with --no-score")
     if env.id in _NEEDS_ROBOTICS and env.id not in gymnasium.registry:
         _register_robotics(env.id)
     try:  # the specification instead of its name: Gymnasium would warn of v4, which is meant here
@@ -197,6 +228,13 @@ def make(env: Environment) -> gymnasium.Env:
     if env.contact_margin != 1.0 and _margins_are_summed():
         made.unwrapped.model.geom_margin[:] *= env.contact_margin  # type: ignore[attr-defined]
     return made
+
+
+def make_flat(env: Environment) -> gymnasium.Env:
+    """As :func:`make`, with the parts of a Dict observation side by side in the order of their keys."""
+    made = make(env)
+    is_dict = isinstance(made.observation_space, gymnasium.spaces.Dict)
+    return gymnasium.wrappers.FlattenObservation(made) if is_dict else made
 
 
 class _WithoutContactForces(gymnasium.ObservationWrapper):
@@ -216,12 +254,28 @@ def _margins_are_summed() -> bool:
     return (int(major), int(minor)) >= (3, 5)
 
 
+def _registers(name: str) -> bool:
+    """Whether the extra ``robotics`` is there and has the environment."""
+    try:
+        _register_robotics(name)
+    except DataError:
+        return False
+    return name in gymnasium.registry
+
+
+def spelling(env: Environment) -> str:
+    """What ``--env`` calls an environment, whatever references it was given."""
+    key = (env.id, env.model, env.contact_margin)
+    return next(
+        (name for name, known in ENVIRONMENTS.items() if (known.id, known.model, known.contact_margin) == key), env.id
+    )
+
+
 def _register_robotics(name: str) -> None:
     try:
         import gymnasium_robotics
     except ImportError as error:
         raise DataError(
-            f"{name} needs the extra 'robotics' to be scored: pip install 'corruptbench[robotics]', "
-            "or train with --no-score"
+            f"{name} needs the extra 'robotics': pip install 'corruptbench[robotics]', or train with --no-score"
         ) from error
     gymnasium.register_envs(gymnasium_robotics)

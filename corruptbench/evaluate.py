@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corruptbench.environments import make
+from corruptbench.environments import make_flat
 from corruptbench.errors import Diverged, PluginError
 from corruptbench.rng import episode_seeds
 from corruptbench.types import Environment
@@ -35,7 +35,7 @@ def evaluate(policy: Callable[[np.ndarray], np.ndarray], environment: Environmen
     not finite, before the environment sees it, and PluginError for one of the wrong shape.
     """
     seeds = episode_seeds(episodes)
-    envs = [make(environment) for _ in seeds]
+    envs = [make_flat(environment) for _ in seeds]
     space = envs[0].action_space
     low, high = space.low, space.high  # type: ignore[attr-defined]
     center, half = (low + high) / 2, (high - low) / 2

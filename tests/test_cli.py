@@ -361,7 +361,7 @@ def test_a_missing_data_file_is_named(tmp_path, capsys, untrained):
     missing = tmp_path / "missing.hdf5"
     arguments = ["--dataset", f"file:{missing}", "--env", "Hopper-v5", "--out", tmp_path / "out"]
     assert call("run", "--algo", "iql", "--corrupt", "none", *arguments) == 3
-    assert re.fullmatch(rf"corruptbench run: {re.escape(str(missing))}: .*No such file.*\n", said(capsys))
+    assert said(capsys) == f"corruptbench run: {missing}: there is no such file\n"
 
 
 @pytest.mark.parametrize("flag", ["--plugin", "--config"])

@@ -880,7 +880,7 @@ NUMBERS = "--steps, --max-steps, --transitions and --checkpoint-every are number
 def test_contradictions(words, message):
     with pytest.raises(UsageError) as error:
         asked(*words)
-    assert str(error.value) == f"data collect: {message}"
+    assert str(error.value) == f"collect: {message}"
 
 
 def run_command(out, *words):
@@ -914,7 +914,7 @@ def test_a_command_that_is_repeated_after_a_kill(tmp_path, monkeypatch, capsys):
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
     with pytest.raises(UsageError) as error:
         run_command(out, *words)
-    assert str(error.value) == f"data collect: --out {out} exists already, and nothing is overwritten"
+    assert str(error.value) == f"collect: --out {out} exists already, and nothing is overwritten"
 
 
 def test_the_card_of_random_actions(tmp_path):

@@ -2,13 +2,23 @@
 
 import warnings
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
 
 from corruptbench import environments
 from corruptbench.data import home
-from corruptbench.environments import ENVIRONMENTS, environment, environment_of, make, space, with_references
+from corruptbench.environments import (
+    ENVIRONMENTS,
+    environment,
+    environment_of,
+    make,
+    make_flat,
+    space,
+    spelling,
+    with_references,
+)
 from corruptbench.errors import DataError, UsageError
 
 
@@ -102,23 +112,37 @@ def test_data_of_robotics_are_understood_without_it(monkeypatch):
     with pytest.raises(DataError) as raised:
         make(environment_of("d4rl:door-cloned-v1"))
     assert str(raised.value) == (
-        "AdroitHandDoor-v1 needs the extra 'robotics' to be scored: pip install 'corruptbench[robotics]', "
-        "or train with --no-score"
+        "AdroitHandDoor-v1 needs the extra 'robotics': pip install 'corruptbench[robotics]', or train with --no-score"
     )
 
 
 @pytest.mark.parametrize(
-    ("dataset", "task", "widths"), [("antmaze-umaze-v2", "AntMaze", (29, 8)), ("kitchen-mixed-v0", "Kitchen", (60, 9))]
+    ("dataset", "name", "widths"),
+    [
+        ("d4rl:antmaze-umaze-v2", "D4RL/AntMaze", (29, 8)),
+        ("d4rl:kitchen-mixed-v0", "D4RL/Kitchen", (60, 9)),
+        ("minari:D4RL/antmaze/umaze-v1", "Minari/AntMaze", (31, 8)),
+        ("minari:D4RL/pointmaze/open-v2", "Minari/PointMaze", (8, 2)),
+        ("minari:D4RL/kitchen/mixed-v2", "Minari/Kitchen", (None, 9)),
+    ],
 )
-def test_datasets_without_an_environment_to_score_in(dataset, task, widths):
-    env = environment_of(f"d4rl:{dataset}")
+def test_datasets_without_an_environment_to_score_in(dataset, name, widths):
+    env = environment_of(dataset)
+    assert env == environment(name)  # so that what is exported can be read back
     assert (space(env).observations, len(space(env).low)) == widths
     with pytest.raises(DataError) as raised:
         make(env)
-    assert str(raised.value) == (
-        f"D4RL/{task} cannot be scored: no Gymnasium environment has the observations of D4RL's {task}, "
-        "so give one with --env or train with --no-score"
-    )
+    expected = f"{name} has no environment to score in: give one with --env, or train with --no-score"
+    assert str(raised.value) == expected
+
+
+def test_every_environment_of_the_table_has_a_spelling():
+    for name, env in ENVIRONMENTS.items():
+        assert environment(spelling(env)) == env, name
+        supplied = with_references(env, 0.0, 1.0)
+        assert spelling(supplied) == spelling(env)
+    assert spelling(environment("Pendulum-v1")) == "Pendulum-v1"
+    assert spelling(environment_of("d4rl:hopper-medium-v2")) == "D4RL/Hopper"
 
 
 def test_references_of_ones_own():
@@ -138,3 +162,24 @@ def test_widths_of_the_table_are_those_of_the_environments():
         made, table = make(ENVIRONMENTS[name]), space(ENVIRONMENTS[name])
         assert made.observation_space.shape == (table.observations,)
         assert made.action_space.shape == table.low.shape
+
+
+def test_a_dict_of_observations_is_one_vector(monkeypatch):
+    """As Minari's Dict observations are read: the parts side by side, in the order of their keys."""
+
+    class Goal(gymnasium.Env):
+        observation_space = gymnasium.spaces.Dict(
+            {"observation": gymnasium.spaces.Box(-1, 1, (2,)), "achieved_goal": gymnasium.spaces.Box(-1, 1, (1,))}
+        )
+        action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+        def reset(self, *, seed=None, options=None):
+            return {"observation": np.float32([0.1, 0.2]), "achieved_goal": np.float32([0.3])}, {}
+
+    gymnasium.register("CorruptBenchTest/Goal-v0", entry_point=Goal)
+    try:
+        env = environment("CorruptBenchTest/Goal-v0")
+        assert space(env).observations == 3
+        assert make_flat(env).reset()[0].tolist() == np.float32([0.3, 0.1, 0.2]).tolist()
+    finally:
+        del gymnasium.registry["CorruptBenchTest/Goal-v0"]

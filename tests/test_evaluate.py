@@ -72,7 +72,7 @@ def stepped(monkeypatch):
         made.step = lambda action: (mine.append(np.array(action)), step(action))[1]
         return made
 
-    monkeypatch.setattr(module, "make", recording)
+    monkeypatch.setattr(module, "make_flat", recording)
     return actions
 
 
@@ -243,12 +243,13 @@ def test_no_references_no_normalized_score():
 
 
 def test_the_table_of_environments():
-    assert {name: env.id for name, env in ENVIRONMENTS.items()} == {name: name for name in ENVIRONMENTS}
-    for env in ENVIRONMENTS.values():
-        made = make(env)
-        assert Path(made.unwrapped.fullpath).name == env.model
-        assert env.contact_margin == 1.0
-        made.close()
+    """The model file of each row is the one that is simulated; robotics and what cannot be scored aside."""
+    for name, env in ENVIRONMENTS.items():
+        if env.model and not name.startswith("Adroit"):
+            made = make(env)
+            assert Path(made.unwrapped.fullpath).name == env.model
+            assert env.contact_margin == (0.5 if name.startswith("D4RL/") else 1.0)
+            made.close()
 
 
 def test_references_of_the_users_own():
@@ -369,7 +370,7 @@ def test_mujoco_writes_no_log_where_the_user_stands(tmp_path, monkeypatch):
         return made
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "make", unstable)
+    monkeypatch.setattr(module, "make_flat", unstable)
     found = evaluate(constant(1.0, HOPPER), HOPPER, 2)
     assert len(found.returns) == 2
     assert os.listdir(tmp_path) == []

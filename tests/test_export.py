@@ -4,20 +4,19 @@ import csv
 import io
 import json
 
-import h5py
 import numpy as np
 import pytest
 from builders_steps import slow_d4rl_rows, steps_of, write
 
 from corruptbench.cli import main
-from corruptbench.corrupting import corrupt
+from corruptbench.corrupting import corrupt, corruption_seed
 from corruptbench.data import load, load_rows
 from corruptbench.data.describe import describe, episodes_of, text
-from corruptbench.data.export import fields_of, rows_of_dataset, write_hdf5
-from corruptbench.environments import Space, environment, space
-from corruptbench.errors import ResourceError
+from corruptbench.data.export import fields_of, rows_of_corrupted, write_hdf5
+from corruptbench.environments import Space, environment
+from corruptbench.errors import ResourceError, UsageError
 from corruptbench.rng import unit_seeds
-from corruptbench.types import HASHED, Streams
+from corruptbench.types import HASHED
 
 HOPPER, PENDULUM = environment("Hopper-v5"), environment("Pendulum-v1")
 EPISODES = ((3, "terminal"), (4, "timeout"), (1, "both"), (5, "cut"))
@@ -33,6 +32,13 @@ def dataset(path):
     return load(f"file:{path}", HOPPER)
 
 
+def exported(path, env, folder, threat="none"):
+    """The fields of a file under a threat model, and the corrupted data."""
+    loaded = load_rows(f"file:{path}", env)
+    result = corrupt(loaded.dataset(), threat, seed=1)
+    return fields_of(rows_of_corrupted(result, loaded.rows, loaded.space)), result.dataset
+
+
 def run(*arguments, capsys):
     code = main([str(argument) for argument in arguments])
     return code, *capsys.readouterr()
@@ -41,8 +47,8 @@ def run(*arguments, capsys):
 # Exported files
 
 
-def test_an_exported_dataset_is_read_back_to_the_byte(tmp_path, dataset):
-    digest = write_hdf5(tmp_path / "y.hdf5", fields_of(rows_of_dataset(dataset, space(HOPPER))))
+def test_an_exported_dataset_is_read_back_to_the_byte(tmp_path, path, dataset):
+    digest = write_hdf5(tmp_path / "y.hdf5", exported(path, HOPPER, tmp_path)[0])
     again = load_rows(f"file:{tmp_path / 'y.hdf5'}", HOPPER)
     assert again.file_sha256 == digest
     found = again.dataset()
@@ -50,19 +56,24 @@ def test_an_exported_dataset_is_read_back_to_the_byte(tmp_path, dataset):
     assert np.array_equal(found.episodes, dataset.episodes)
 
 
-def test_timeouts_end_the_episodes_that_no_terminal_ends(dataset):
-    fields = fields_of(rows_of_dataset(dataset, space(HOPPER)))
+def test_timeouts_end_the_episodes_that_no_terminal_ends(tmp_path, path):
+    fields, _ = exported(path, HOPPER, tmp_path)
     assert np.flatnonzero(fields["terminals"]).tolist() == [2, 7]
     assert np.flatnonzero(fields["timeouts"]).tolist() == [6, 12]
 
 
-def test_actions_are_exported_in_the_environments_own_units(tmp_path):
+@pytest.mark.parametrize("threat", ["none", "obs-random", "act-random"])
+def test_actions_are_exported_in_the_environments_own_units(tmp_path, threat):
+    """Untouched ones to the byte, whatever the box."""
     steps = steps_of((200, "timeout"), widths=(3, 1))
     steps["actions"] = np.linspace(-2, 2, 200, dtype=np.float32)[:, None]
-    dataset = load(f"file:{write(tmp_path / 'x.hdf5', steps)}", PENDULUM)
-    write_hdf5(tmp_path / "y.hdf5", fields_of(rows_of_dataset(dataset, space(PENDULUM))))
-    with h5py.File(tmp_path / "y.hdf5") as file:
-        assert np.array_equal(file["actions"][:], steps["actions"])
+    path = write(tmp_path / "x.hdf5", steps)
+    fields, corrupted = exported(path, PENDULUM, tmp_path, threat)
+    clean = load(f"file:{path}", PENDULUM)
+    same = (corrupted.actions == clean.actions)[:, 0]
+    assert same.all() == (threat != "act-random")
+    assert np.array_equal(fields["actions"][same], steps["actions"][same])
+    np.testing.assert_allclose(fields["actions"], 2 * corrupted.actions, rtol=1e-6)
 
 
 def test_scaling_there_and_back():
@@ -74,10 +85,10 @@ def test_scaling_there_and_back():
     np.testing.assert_allclose(box.to_unit(found), unit, atol=5e-6)
 
 
-def test_an_unwritable_place(tmp_path, dataset):
+def test_an_unwritable_place(tmp_path, path):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "y.hdf5"
-    fields = fields_of(rows_of_dataset(dataset, space(HOPPER)))
+    fields, _ = exported(path, HOPPER, tmp_path)
     size = sum(values.nbytes for values in fields.values())
     with pytest.raises(ResourceError) as raised:
         write_hdf5(target, fields)
@@ -91,32 +102,37 @@ def test_corrupt_writes_what_run_trains_on(tmp_path, path, dataset, capsys):
     out = tmp_path / "c.hdf5"
     named = ("corrupt", "--dataset", f"file:{path}", "--env", "Hopper-v5", "--corrupt", "mix-random:rate=0.5")
     code, printed, _ = run(*named, "--unit", 3, "--out", out, capsys=capsys)
-    _, expected = corrupt(dataset, "mix-random:rate=0.5", unit=3)
+    expected = corrupt(dataset, "mix-random:rate=0.5", unit_seeds(3)[1])
     assert code == 0
     assert printed == f"{out}: 13 transitions, SHA-256 of the content {expected.dataset.sha256}\n"
     again = load(f"file:{out}", HOPPER)
     assert again.sha256 == expected.dataset.sha256
-    with np.load(tmp_path / "c.masks.npz") as masks:
+    with np.load(tmp_path / "c.hdf5.masks.npz") as masks:
         assert set(masks) == set(expected.masks)
         for field in masks:
             assert np.array_equal(masks[field], expected.masks[field])
-    card = json.loads((tmp_path / "c.audit.json").read_text())
+    card = json.loads((tmp_path / "c.hdf5.audit.json").read_text())
     assert card["audit"] == expected.audit
     assert (card["sha256"], card["dataset_sha256"]) == (expected.dataset.sha256, dataset.sha256)
     code, _, err = run(*named, "--out", out, capsys=capsys)
     assert (code, err) == (
         2,
-        f"corruptbench corrupt: corrupt: --out {out} exists already, and nothing is overwritten\n",
+        f"corruptbench corrupt: --out {out}: {out} exists already, and nothing is overwritten\n",
     )
 
 
-def test_a_corruption_seed_of_ones_own(dataset):
-    mine = corrupt(dataset, "obs-random", seed=5)[1]
-    named = corrupt(dataset, "obs-random", unit=2)[0]
-    assert mine.dataset.sha256 == named(dataset, Streams(5)).dataset.sha256
-    assert corrupt(dataset, "obs-random", unit=2)[1].dataset.sha256 == named(
-        dataset, Streams(unit_seeds(2)[1])
-    ).dataset.sha256  # fmt: skip
+def test_which_seed_is_meant():
+    assert corruption_seed() == unit_seeds(0)[1]
+    assert corruption_seed(unit=2) == unit_seeds(2)[1]
+    assert corruption_seed(seed=5) == 5
+    for unit, seed, said in (
+        (-1, None, "--unit is -1, allowed is 0 and above"),
+        (None, -5, "--corruption-seed is -5, allowed is 0 and above"),
+        (1, 5, "--unit stands for a corruption seed: say --unit or --corruption-seed"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            corruption_seed(unit, seed)
+        assert str(raised.value) == said
 
 
 def test_corrupt_says_what_is_wrong_before_it_reads_anything(tmp_path, capsys):
@@ -126,7 +142,7 @@ def test_corrupt_says_what_is_wrong_before_it_reads_anything(tmp_path, capsys):
     assert code == 2
     assert err.startswith("corruptbench corrupt: unknown corruption 'obs-rndom'")
     code, _, err = run("corrupt", "--corrupt", "obs-random", "--out", tmp_path / "x.csv", capsys=capsys)
-    assert (code, err) == (2, f"corruptbench corrupt: corrupt: --out {tmp_path / 'x.csv'} must end in .hdf5\n")
+    assert (code, err) == (2, f"corruptbench corrupt: --out {tmp_path / 'x.csv'} must end in .hdf5\n")
 
 
 # convert
@@ -156,7 +172,7 @@ def test_d4rl_to_minari_and_back(tmp_path, monkeypatch, capsys, last, layout):
             assert np.array_equal(getattr(found, field), getattr(clean, field)), field
         assert np.array_equal(np.diff(found.episodes) > 0, np.diff(clean.episodes) > 0)
     code, _, err = run("data", "convert", "minari:test/hopper-v0", back, "--env", "Hopper-v5", capsys=capsys)
-    assert (code, err) == (2, f"corruptbench data: data convert: {back} exists already, and nothing is overwritten\n")
+    assert (code, err) == (2, f"corruptbench data: convert: {back} exists already, and nothing is overwritten\n")
 
 
 def test_data_that_do_not_continue_cannot_be_held_by_minari(tmp_path, monkeypatch, path, capsys):
@@ -185,7 +201,7 @@ def test_data_that_do_not_continue_cannot_be_held_by_minari(tmp_path, monkeypatc
 def test_a_target_of_no_known_kind(path, capsys):
     code, _, err = run("data", "convert", f"file:{path}", "x.csv", "--env", "Hopper-v5", capsys=capsys)
     assert code == 2
-    assert err == "corruptbench data: data convert: 'x.csv' is no target, allowed are minari:ID and PATH.hdf5\n"
+    assert err == "corruptbench data: convert: 'x.csv' is no target, allowed are minari:ID and PATH.hdf5\n"
 
 
 # info
@@ -209,7 +225,7 @@ def test_figures(dataset):
 
 
 def test_before_and_after(path, dataset, capsys, tmp_path):
-    after = corrupt(dataset, "rew-random")[1].dataset
+    after = corrupt(dataset, "rew-random", unit_seeds(0)[1]).dataset
     shown = text(describe(dataset), describe(after), "rew-random").splitlines()
     lines = [i for i, line in enumerate(shown) if line.startswith("  rew-random")]
     assert [shown[i - 1].split()[0] for i in lines] == ["returns", "rewards"]  # and nothing else changes
@@ -225,7 +241,7 @@ def test_before_and_after(path, dataset, capsys, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, _, err = run(*named, "--plot", tmp_path / "x.nope", capsys=capsys)
     assert code == 2
-    assert err.splitlines()[-1].startswith(f"corruptbench data: --plot {tmp_path / 'x.nope'}: ")
+    assert err == f"corruptbench data: --plot {tmp_path / 'x.nope'} must end in .png, .svg or .pdf\n"
 
 
 def test_a_csv_of_episodes_of_the_card_is_what_info_counts():

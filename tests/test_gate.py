@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from corruptbench.data.flat import open_flat
 from corruptbench.data.gate import admit
 from corruptbench.data.rows import timeouts_by_count
 from corruptbench.environments import environment, space
-from corruptbench.errors import CorruptBenchError, DataError, IntegrityError, UsageError
+from corruptbench.errors import CorruptBenchError, DataError, IntegrityError, ResourceError, UsageError
 
 HOPPER = environment("Hopper-v5")
 BOX = space(HOPPER)
@@ -65,6 +66,29 @@ def test_flags_are_0_or_1(tmp_path):
     flags[[5, 6]] = 0.5, 2
     path = made(tmp_path, terminals=flags)
     assert refused(path) == f"{path}: terminals has 2 values that are neither 0 nor 1, the first in row 5"
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "npz"])
+def test_a_bool_on_disk_may_be_any_byte(tmp_path, kind):
+    steps = steps_of(*EPISODES)
+    raw = steps["terminals"].view(np.uint8).copy()
+    raw[4] = 2
+    steps["terminals"] = raw.view(bool)
+    path = write(tmp_path / "x.hdf5", steps) if kind == "hdf5" else npz(tmp_path / "x.npz", steps)
+    assert refused(path) == f"{path}: terminals has 1 values that are neither 0 nor 1, the first in row 4"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.hdf5")
+    assert refused(tmp_path / "pipe.hdf5") == f"{tmp_path / 'pipe.hdf5'}: there is no such file"
+
+
+def test_a_path_that_is_none(tmp_path):
+    with pytest.raises(UsageError) as raised:
+        load("file:", HOPPER)
+    assert str(raised.value) == "--dataset file:: a file's path follows the colon"
+    with pytest.raises(ResourceError, match=r"could not be read: File name too long$"):
+        load(f"file:{'x' * 300}", HOPPER)
 
 
 def test_every_episode_is_bad(tmp_path):
@@ -122,7 +146,8 @@ def test_next_observations_that_do_not_continue(tmp_path):
     _, report = passed(made(tmp_path, next_observations=following))
     assert report.warnings == {"discontinuous": {"count": 1, "share": 1 / 9}}
     assert report.sentences == [
-        "warning: the next observation is not the following row's observation in 1 of 9 rows (11.1 %)"
+        "warning: the next observation is not the following row's observation in 1 of 9 rows (11.1 %), "
+        "the first is row 0"
     ]
 
 
@@ -189,6 +214,13 @@ def test_dropping_episodes_is_asked_for_and_recorded(tmp_path, field):
     assert rows.episodes.tolist() == [0, 0, 0, 2, 2, 2, 2, 2]
 
 
+def test_a_dropped_episode_is_not_said_to_be_discontinuous(tmp_path):
+    observations = steps_of(*EPISODES)["observations"]
+    observations[5, 0] = np.nan
+    _, report = passed(made(tmp_path, observations=observations), on_nonfinite="drop-episode")
+    assert report.warnings == {}
+
+
 def test_nothing_is_dropped_where_all_is_finite(tmp_path):
     rows, report = passed(made(tmp_path), on_nonfinite="drop-episode")
     assert len(rows) == 12
@@ -214,11 +246,17 @@ def test_d4rl_rows(tmp_path, layout, last):
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 7))
 def test_timeouts_by_count(terminals, horizon):
+    """As D4RL counts, whose counter is moved on after a terminal has set it back, and not after a timeout."""
     expected, step = [], 0
     for terminal in terminals:
         final = step == horizon - 1
         expected.append(final)
-        step = 0 if terminal or final else step + 1
+        if final:
+            step = 0
+            continue
+        if terminal:
+            step = 0
+        step += 1
     assert timeouts_by_count(np.array(terminals), horizon).tolist() == expected
 
 
@@ -272,9 +310,10 @@ def test_npz_bomb(tmp_path):
     path = npz(tmp_path / "x.npz", {k: v for k, v in steps_of(*EPISODES).items() if k != "final_observations"})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("final_observations.npy", b"\0" * (1 << 23))
+        claimed = sum(member.file_size for member in archive.infolist())
     size = path.stat().st_size
     assert size < 4000
-    assert refused(path) == f"{path}: final_observations claims 8388608 bytes, and {size} cannot hold them"
+    assert refused(path) == f"{path}: it claims {claimed} bytes of data, and {size} cannot hold them"
 
 
 # Hostile HDF5
@@ -336,9 +375,10 @@ def test_a_sum_beside_a_file_is_checked(tmp_path):
     expected = (tmp_path / "x.hdf5.sha256").read_text()[:16]
     assert str(raised.value).startswith(f"{path}: its SHA-256 is ")
     assert str(raised.value).endswith(f"..., and x.hdf5.sha256 says {expected}...")
-    (tmp_path / "x.hdf5.sha256").write_text("")
-    with pytest.raises(IntegrityError, match=r"x\.hdf5\.sha256: it holds no SHA-256$"):
-        load(f"file:{path}", HOPPER)
+    for text in ("", "SHA256 (x.hdf5) = abc", "ä"):
+        (tmp_path / "x.hdf5.sha256").write_text(text)
+        with pytest.raises(IntegrityError, match=r"x\.hdf5\.sha256: it holds no SHA-256 as sha256sum writes it$"):
+            load(f"file:{path}", HOPPER)
 
 
 # Names
@@ -430,7 +470,7 @@ def test_check_drops_only_when_told(tmp_path, capsys):
     path = made(tmp_path, rewards=rewards)
     code, _, err = run("check", f"file:{path}", "--env", "Hopper-v5", capsys=capsys)
     assert code == 3
-    assert err.endswith("rewards has 1 values that are not finite, the first in row 5\n")
+    assert err.endswith("rewards has 1 values that are not finite in float32, the first in row 5\n")
     code, out, _ = run("check", f"file:{path}", "--env", "Hopper-v5", "--on-nonfinite", "drop-episode", capsys=capsys)
     assert code == 0
     assert "repaired: 1 episodes with values that are not finite were dropped, 4 rows" in out

@@ -334,7 +334,7 @@ def test_a_file_that_is_none(root, read, name, instead):
 
 def test_the_file_is_the_one_of_the_first_read(root, read, tmp_path):
     path = tiny(root) / "main_data.hdf5"
-    record = tmp_path / "cache" / "sha256" / "minari" / "mujoco__hopper__tiny-v0.json"
+    record = tmp_path / "cache" / "sha256" / "minari" / "mujoco/hopper/tiny-v0.json"
     _, sha256 = read()
     assert json.loads(record.read_text())["sha256"] == sha256
     assert read()[1] == sha256

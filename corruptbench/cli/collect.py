@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MEDIUM_SCORE = 40.0
 KEPT = 100_000
 MAX_STEPS = 1_000_000
+MOST_STEPS = 1_000_000_000
 
 ENDED = {
     "target": "with the target reached",
@@ -72,7 +74,7 @@ def main(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
     config = config_of(options, environment(options.env))
     if options.out.exists():
-        raise UsageError(f"data collect: --out {options.out} exists already, and nothing is overwritten")
+        raise UsageError(f"collect: --out {options.out} exists already, and nothing is overwritten")
     probe_writable(options.out.parent)
     checkpoints = Checkpoints(options.out.with_name(f"{options.out.name}.partial"), options.checkpoint_every)
     replay, evaluations = collect(config, engine=options.engine, checkpoints=checkpoints)
@@ -102,9 +104,15 @@ def config_of(options: argparse.Namespace, env: Environment) -> "CollectConfig":
         max_steps=MAX_STEPS if steps is None else steps,
         policy=options.policy,
     )
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
+        raise UsageError(f"collect: --name {options.name!r} is no name, allowed are letters, digits, '.', '_' and '-'")
+    if options.seed < 0:
+        raise UsageError(f"collect: --seed is {options.seed}, allowed is 0 and above")
+    if max(config.transitions, config.max_steps) > MOST_STEPS:
+        raise UsageError(f"collect: more than {MOST_STEPS:,} steps are more than a replay can hold")
     if config.transitions < 1 or config.max_steps < 1 or options.checkpoint_every < 1:
         raise UsageError(
-            "data collect: --steps, --max-steps, --transitions and --checkpoint-every are numbers of steps, 1 and above"
+            "collect: --steps, --max-steps, --transitions and --checkpoint-every are numbers of steps, 1 and above"
         )
     return config
 
@@ -113,24 +121,24 @@ def target_of(options: argparse.Namespace, env: Environment) -> float | None:
     """The mean return that ends collecting, None where a number of steps does; raises UsageError."""
     given = [name for name in ("--target-score", "--target-return", "--steps") if _value(options, name) is not None]
     if len(given) > 1:
-        raise UsageError(f"data collect: {given[0]} and {given[1]} both say when to end, so give one of them")
+        raise UsageError(f"collect: {given[0]} and {given[1]} both say when to end, so give one of them")
     if options.steps is not None:
         if options.max_steps is not None:
-            raise UsageError("data collect: --max-steps is the upper end for a target, and --steps has none")
+            raise UsageError("collect: --max-steps is the upper end for a target, and --steps has none")
         return None
     if options.policy == "random":
-        raise UsageError("data collect: --policy random gets no better, so say --steps and no target")
+        raise UsageError("collect: --policy random gets no better, so say --steps and no target")
     if options.target_return is not None:
         target = options.target_return
     elif env.reference_min is None or env.reference_max is None:
         raise UsageError(
-            f"data collect: {options.env} has no references for a --target-score, so say --target-return or --steps"
+            f"collect: {options.env} has no references for a --target-score, so say --target-return or --steps"
         )
     else:
         score = MEDIUM_SCORE if options.target_score is None else options.target_score
         target = env.reference_min + score / 100 * (env.reference_max - env.reference_min)
     if not math.isfinite(target):
-        raise UsageError(f"data collect: the target is {target}, allowed is any finite number")
+        raise UsageError(f"collect: the target is {target}, allowed is any finite number")
     return target
 
 

@@ -24,15 +24,16 @@ def main(arguments: Sequence[str]) -> int:
     add_source_options(info)
     info.add_argument("--corrupt", help="threat model, to see the same before and after")
     info.add_argument("--unit", type=int, default=0, help="whose corruption seed is taken")
+    info.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with a corruption")
     info.add_argument("--plot", type=Path, help="PNG, SVG or PDF that is drawn (extra report)")
     info.add_argument("--json", action="store_true", help="print JSON instead of the table")
     check = verbs.add_parser("check", help="passes a dataset through the gate and prints what it saw")
     check.add_argument("dataset", help=NAMES)
     add_source_options(check)
     check.add_argument("--json", action="store_true", help="print JSON instead of sentences")
-    convert = verbs.add_parser("convert", help="D4RL's HDF5 into Minari, and back")
+    convert = verbs.add_parser("convert", help="to Minari, or to HDF5 in D4RL's keys, to be read as a file:")
     convert.add_argument("dataset", help=NAMES)
-    convert.add_argument("target", help="minari:ID, or a path that ends in .hdf5")
+    convert.add_argument("target", help="minari:ID, or PATH.hdf5")
     add_source_options(convert)
     collect.add(verbs)
     options = parser.parse_args(arguments)
@@ -51,7 +52,8 @@ def _list(options: argparse.Namespace) -> int:
     elif options.source == "minari":
         from corruptbench.data.minari import local_ids
 
-        print("\n".join(f"minari:{name}" for name in local_ids()), end="\n")
+        for name in local_ids():
+            print(f"minari:{name}")
     else:
         for name, card in shipped().items():
             size = f"{card['transitions']:>9,} transitions, {card['episodes']:,} episodes"
@@ -60,12 +62,21 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    import numpy as np
+
     loaded = load_rows(options)
     sha256 = loaded.file_sha256
     if options.json:
-        rows = {"transitions": len(loaded.rows), "episodes": len(set(loaded.rows.episodes.tolist()))}
-        value = {"id": loaded.id, "environment": loaded.environment.id, **rows, "file_sha256": sha256}
-        print(json.dumps({**value, **loaded.report.to_json()}, indent=1, sort_keys=True))
+        value = {
+            "id": loaded.id,
+            "environment": loaded.environment.id,
+            "transitions": len(loaded.rows),
+            "episodes": int(np.count_nonzero(np.diff(loaded.rows.episodes))) + 1,
+            "file_sha256": sha256,
+            "sha256": loaded.dataset().sha256,
+            **loaded.report.to_json(),
+        }
+        print(json.dumps(value, indent=1, sort_keys=True))
         return 0
     print(f"{loaded.id}: sound, {len(loaded.rows):,} transitions for {loaded.environment.id}")
     for sentence in loaded.report.sentences:
@@ -77,14 +88,22 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from corruptbench.data.describe import describe, plot, text
+    from corruptbench.data.describe import check_plot, describe, plot, text
 
+    if options.plot:
+        check_plot(options.plot)
+    if options.corrupt:
+        from corruptbench.corrupting import corrupt, corruption_seed, named_corruption
+        from corruptbench.registry import load_plugin
+
+        for path in options.plugin:
+            load_plugin(path)
+        named_corruption(options.corrupt)
+        seed = corruption_seed(options.unit)
     dataset = load_rows(options).dataset()
     before, after, corrupted = describe(dataset), None, None
     if options.corrupt:
-        from corruptbench.corrupting import corrupt
-
-        corrupted = corrupt(dataset, options.corrupt, options.unit)[1].dataset
+        corrupted = corrupt(dataset, options.corrupt, seed).dataset
         after = describe(corrupted)
     if options.json:
         print(json.dumps({"clean": before, **({options.corrupt: after} if after else {})}, indent=1))
@@ -97,28 +116,28 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    from corruptbench.data import minari
     from corruptbench.data.export import fields_of, write_hdf5
+    from corruptbench.store import probe_writable
 
-    loaded = load_rows(options)
-    if options.target.startswith("minari:"):
-        from corruptbench.data import minari
-
-        box = loaded.space
-        written = minari.write(
-            options.target.removeprefix("minari:"),
-            fields_of(loaded.rows),
-            env_id=loaded.environment.id,
-            action_low=box.low,
-            action_high=box.high,
-            description=f"{loaded.id}, converted by CorruptBench",
-        )
-        print(written)
-        return 0
+    source, colon, name = options.target.partition(":")
     path = Path(options.target)
-    if path.suffix not in (".hdf5", ".h5"):
-        raise UsageError(f"data convert: {options.target!r} is no target, allowed are minari:ID and PATH.hdf5")
-    if path.exists():
-        raise UsageError(f"data convert: {path} exists already, and nothing is overwritten")
-    digest = write_hdf5(path, fields_of(loaded.rows))
+    if colon and source == "minari":
+        minari.check_target(name)
+    elif colon or path.suffix not in (".hdf5", ".h5"):
+        raise UsageError(f"convert: {options.target!r} is no target, allowed are minari:ID and PATH.hdf5")
+    elif path.exists():
+        raise UsageError(f"convert: {path} exists already, and nothing is overwritten")
+    else:
+        probe_writable(path.parent)
+    loaded = load_rows(options)
+    fields = fields_of(loaded.rows)
+    if colon:
+        description = f"{loaded.id}, converted by CorruptBench"
+        low, high = loaded.space.low, loaded.space.high
+        env_id = loaded.environment.id
+        print(minari.write(name, fields, env_id=env_id, action_low=low, action_high=high, description=description))
+        return 0
+    digest = write_hdf5(path, fields)
     print(f"{path}: {len(loaded.rows):,} transitions, SHA-256 {digest}")
     return 0

@@ -1,5 +1,6 @@
 """What a person wants to see of a dataset: episodes, returns, lengths, ranges of features; as text and as a plot."""
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,27 @@ def _line(title: str, cells: list[float]) -> str:
     return f"{title:<22.22}" + "".join(f"{cell:>10.4g}" for cell in cells)
 
 
+PLOTS = (".png", ".svg", ".pdf")
+
+
+def check_plot(path: Path) -> None:
+    """Raises UsageError before anything is computed for a plot that cannot be drawn there."""
+    if path.suffix not in PLOTS:
+        raise UsageError(f"--plot {path} must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder to put it in, or it is one itself")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
+
+
 def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | None = None, threat: str = "") -> None:
     """Returns over the data, their distribution, the lengths, and the range of each feature; PNG, SVG or PDF.
 
-    Raises UsageError where matplotlib is missing (extra ``report``) or cannot write the kind of file.
+    Raises UsageError for what matplotlib (extra ``report``) cannot draw or write.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Patch
-    except ImportError as error:
-        raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'") from error
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     (over_time, by_return), (by_length, ranges) = figure.subplots(2, 2)
     versions = [(dataset, "clean", "tab:blue")] + ([(corrupted, threat, "tab:red")] if corrupted else [])
@@ -109,9 +121,9 @@ def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | 
         returns, lengths = episodes_of(version)
         if version is dataset or not np.array_equal(version.rewards, dataset.rewards):
             over_time.plot(returns, ".", markersize=2, color=color, label=label)
-            by_return.hist(returns, bins=40, color=color, alpha=0.6)
+            by_return.hist(returns, bins=_bins(returns), color=color, alpha=0.6)
         if version is dataset:
-            by_length.hist(lengths, bins=40, color=color, alpha=0.6)
+            by_length.hist(lengths, bins=_bins(lengths), color=color, alpha=0.6)
         _plot_ranges(ranges, version, dataset, color, shift=0.0 if version is dataset else 0.3)
     over_time.set(xlabel="episode, in the order of the data", ylabel="return")
     by_return.set(xlabel="return", ylabel="episodes")
@@ -124,6 +136,12 @@ def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | 
         figure.savefig(path, dpi=120)
     except (ValueError, OSError) as error:
         raise UsageError(f"--plot {path}: {' '.join(str(error).split())}") from error
+
+
+def _bins(values: np.ndarray) -> int:
+    """40, or 1 where the values lie too close together for their size to be told apart."""
+    spread = float(np.ptp(values))
+    return 40 if spread > 1e-6 * float(np.abs(values).max()) else 1
 
 
 def _plot_ranges(axes: Any, version: TransitionDataset, clean: TransitionDataset, color: str, shift: float) -> None:

@@ -14,7 +14,7 @@ from corruptbench.data.rows import Rows
 from corruptbench.environments import Space
 from corruptbench.errors import ResourceError
 from corruptbench.store import sha256_file, write_file
-from corruptbench.types import TransitionDataset
+from corruptbench.types import Corrupted
 
 
 def fields_of(rows: Rows) -> dict[str, np.ndarray]:
@@ -34,11 +34,15 @@ def fields_of(rows: Rows) -> dict[str, np.ndarray]:
     }
 
 
-def rows_of_dataset(dataset: TransitionDataset, box: Space) -> Rows:
-    """The rows of a dataset with actions in the environment's own units, ``box`` being theirs."""
+def rows_of_corrupted(corrupted: Corrupted, clean: Rows, box: Space) -> Rows:
+    """The rows of corrupted data with actions in the environment's own units: those of ``clean`` where untouched."""
+    dataset, actions = corrupted.dataset, clean.actions
+    touched = corrupted.masks.get("actions")
+    if touched is not None:
+        actions = np.where(touched[:, None], box.from_unit(dataset.actions), actions)
     return Rows(
         observations=dataset.observations,
-        actions=box.from_unit(dataset.actions),
+        actions=actions,
         rewards=dataset.rewards,
         next_observations=dataset.next_observations,
         terminations=dataset.terminations,

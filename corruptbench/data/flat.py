@@ -17,8 +17,8 @@ from corruptbench.errors import CorruptBenchError, DataError
 FIELDS = ("observations", "actions", "rewards", "terminals", "timeouts")
 FOLLOWING = ("next_observations", "final_observations")
 
-LARGEST_RATIO = 1100
-"""Bytes that deflate can make of one, rounded up: a file that claims more is a trap for memory."""
+_LARGEST_RATIO = 1100
+"""Bytes that deflate can make of one, rounded up."""
 
 
 class Column(Protocol):
@@ -33,6 +33,12 @@ class Column(Protocol):
     def __getitem__(self, rows: slice) -> np.ndarray: ...
 
 
+def refuse_claim(claimed: int, size: int, what: str) -> None:
+    """Raises DataError, which ``what`` begins, for more bytes than a file of ``size`` can hold: a trap for memory."""
+    if claimed > max(_LARGEST_RATIO * size, 1 << 20):
+        raise DataError(f"{what} claims {claimed} bytes of data, and {size} cannot hold them")
+
+
 @contextmanager
 def open_flat(path: Path) -> Iterator[Mapping[str, Column]]:
     """The known columns of a file, for as long as it is open; other keys are left alone.
@@ -40,14 +46,13 @@ def open_flat(path: Path) -> Iterator[Mapping[str, Column]]:
     Raises DataError, whatever the file's library makes of damaged bytes, and for columns that lie outside the file or
     claim more than it can hold.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path}: there is no such file")
     kind, columns = ("npz", _open_npz) if path.suffix == ".npz" else ("HDF5", _open_hdf5)
     try:
         with columns(path) as found:
             claimed = sum(int(np.prod(c.shape, dtype=object)) * c.dtype.itemsize for c in found.values())
-            if claimed > max(LARGEST_RATIO * path.stat().st_size, 1 << 20):
-                raise DataError(
-                    f"{path}: it claims {claimed} bytes of data, and {path.stat().st_size} cannot hold them"
-                )
+            refuse_claim(claimed, path.stat().st_size, f"{path}: it")
             yield found
     except (CorruptBenchError, MemoryError):
         raise
@@ -76,6 +81,7 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
 def _open_npz(path: Path) -> Iterator[dict[str, Column]]:
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
+        refuse_claim(sum(member.file_size for member in members.values()), path.stat().st_size, f"{path}: it")
         yield {
             name: _array(archive, members[f"{name}.npy"], path)
             for name in (*FIELDS, *FOLLOWING)
@@ -86,8 +92,6 @@ def _open_npz(path: Path) -> Iterator[dict[str, Column]]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """One array, whose header is compared with the size of the member before anything is allocated."""
     name = member.filename.removesuffix(".npy")
-    if member.file_size > max(LARGEST_RATIO * path.stat().st_size, 1 << 20):
-        raise DataError(f"{path}: {name} claims {member.file_size} bytes, and {path.stat().st_size} cannot hold them")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         reader: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from corruptbench.data.flat import FIELDS, FOLLOWING, Column
-from corruptbench.data.rows import Rows, Steps, rows_of, timeouts_by_count
+from corruptbench.data.rows import Rows, Steps, discontinuities, rows_of, timeouts_by_count
 from corruptbench.environments import Space
 from corruptbench.errors import DataError, UsageError
 from corruptbench.numerics import chunks
@@ -99,8 +99,9 @@ def _check_columns(columns: Mapping[str, Column], where: str, space: Space, env_
             observed = columns["observations"].shape[1]
             raise DataError(f"{where}: {name} has {width} values a row and observations {observed}")
     for name, needed in (("actions", len(space.low)), ("observations", space.observations)):
-        if columns[name].shape[1] != needed:
-            raise DataError(f"{where}: {name} of {columns[name].shape[1:]}, and {env_id} has {(needed,)}")
+        if needed is not None and columns[name].shape[1] != needed:
+            found = columns[name].shape[1]
+            raise DataError(f"{where}: {name} has {found} values a row, and {env_id} has {needed}")
 
 
 def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: bool, horizon: int | None) -> Steps:
@@ -109,14 +110,15 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
     for name, column in columns.items():
         flat = name in ("rewards", *_FLAGS)
         values = np.empty(column.shape[:1] if flat else column.shape, bool if name in _FLAGS else np.float32)
-        bad = Count()
-        odd = Count()
+        bad = _Count()
+        odd = _Count()
         for part in chunks(len(values)):
             block = column[part]
             block = block.reshape(len(block)) if flat else block
             if name in _FLAGS:
-                odd.add(part, (block != 0) & (block != 1))
-                values[part] = block.astype(bool)
+                numbers = np.ascontiguousarray(block).view(np.uint8) if block.dtype == bool else block
+                odd.add(part, (numbers != 0) & (numbers != 1))  # a bool on disk may be any byte
+                values[part] = numbers == 1
             else:
                 with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found below
                     values[part] = block
@@ -126,7 +128,9 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
                 f"{where}: {name} has {odd.count} values that are neither 0 nor 1, the first in row {odd.first}"
             )
         if bad.count and refuse:
-            raise DataError(f"{where}: {name} has {bad.count} values that are not finite, the first in row {bad.first}")
+            raise DataError(
+                f"{where}: {name} has {bad.count} values that are not finite in float32, the first in row {bad.first}"
+            )
         if column.dtype != values.dtype:
             converted[name] = str(column.dtype)
         if flat and len(column.shape) > 1:
@@ -150,7 +154,7 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
 
 
 @dataclass
-class Count:
+class _Count:
     """How many values of a column are bad, and the first row with one."""
 
     count: int = 0
@@ -168,22 +172,9 @@ def _check_continuity(steps: Steps, report: Report) -> None:
     """Whether a stored next observation is the observation of the next row, inside an episode."""
     if steps.next_observations is None:
         return
-    broken = inside = 0
-    last = len(steps.rewards) - 1
-    for part in chunks(last):
-        following = slice(part.start + 1, part.stop + 1)
-        going_on = ~(steps.terminals[part] | steps.timeouts[part])
-        differs = (steps.next_observations[part] != steps.observations[following]).any(1)
-        broken += int((differs & going_on).sum())
-        inside += int(going_on.sum())
-    if broken:
-        report.warn(
-            "discontinuous",
-            f"the next observation is not the following row's observation in {broken} of {inside} rows "
-            f"({100 * broken / inside:.1f} %)",
-            count=broken,
-            share=broken / inside,
-        )
+    found = discontinuities(steps.observations, steps.next_observations, steps.terminals | steps.timeouts)
+    if found.count:
+        report.warn("discontinuous", found.sentence(), count=found.count, share=found.count / found.inside)
 
 
 def _drop_nonfinite(rows: Rows, where: str, report: Report) -> Rows:
@@ -210,7 +201,7 @@ def _drop_nonfinite(rows: Rows, where: str, report: Report) -> Rows:
 def _check_actions(rows: Rows, where: str, space: Space, report: Report) -> None:
     """Actions outside their box: a little is reported, far outside is refused."""
     center, half = (space.high + space.low) / 2, (space.high - space.low) / 2
-    outside, far, largest = Count(), Count(), 0.0
+    outside, far, largest = _Count(), _Count(), 0.0
     for part in chunks(len(rows)):
         values = rows.actions[part]
         over = (values < space.low.astype(np.float32)) | (values > space.high.astype(np.float32))

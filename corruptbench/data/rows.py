@@ -61,7 +61,9 @@ def rows_of(steps: Steps, where: str, *, d4rl: bool = False) -> Rows:
     if following is None:
         following = _shifted(steps.observations)
         if steps.final_observations is not None and not d4rl:
-            if len(steps.final_observations) != ends.sum() or not ends[-1]:
+            if not ends[-1]:
+                raise DataError(f"{where}: the last step ends no episode, so it has no final observation")
+            if len(steps.final_observations) != ends.sum():
                 raise DataError(f"{where}: {len(steps.final_observations)} final observations, {ends.sum()} ends")
             following[ends] = steps.final_observations
         else:
@@ -77,12 +79,56 @@ def rows_of(steps: Steps, where: str, *, d4rl: bool = False) -> Rows:
 
 
 def timeouts_by_count(terminals: np.ndarray, horizon: int) -> np.ndarray:
-    """D4RL's timeouts for a file without any: every ``horizon``-th step since the last end, ``(N,)`` bool."""
-    first = np.zeros(len(terminals), np.int64)
-    starts = np.flatnonzero(terminals[:-1]) + 1
-    first[starts] = starts
-    position = np.arange(len(terminals)) - np.maximum.accumulate(first)
-    return position % horizon == horizon - 1
+    """The timeouts of D4RL's ``qlearning_dataset`` for a file without any, ``(N,)`` bool.
+
+    It counts an episode's steps from 0 and ends it at ``horizon`` - 1. After a terminal it counts from 1, because the
+    counter is set back before it is moved on; its rows are kept, so that they are the rows of other work.
+    """
+    found = np.zeros(len(terminals), bool)
+    start = counted = 0
+    for end in (*np.flatnonzero(terminals).tolist(), len(terminals) - 1):
+        first = start + horizon - 1 - counted
+        if first >= start:
+            found[first : end + 1 : horizon] = True
+        counted = 0 if found[end] else 1
+        start = end + 1
+    return found
+
+
+@dataclass(frozen=True)
+class Discontinuities:
+    """Rows inside an episode whose next observation is not the following row's observation."""
+
+    count: int
+    inside: int  # rows inside an episode
+    first: int | None  # the first such row
+
+    def sentence(self) -> str:
+        return (
+            f"the next observation is not the following row's observation in {self.count} of {self.inside} rows "
+            f"({100 * self.count / self.inside:.1f} %), the first is row {self.first}"
+        )
+
+
+def discontinuities(observations: np.ndarray, following: np.ndarray, ends: np.ndarray) -> Discontinuities:
+    """Compares the bytes of ``(N, do)`` next observations and observations; ``ends`` ``(N,)`` end an episode.
+
+    Rows with a value that is not finite are another fault, and left out.
+    """
+    count, first, last = 0, None, len(ends) - 1
+    for part in chunks(last):
+        one, other = following[part], observations[part.start + 1 : part.stop + 1]
+        differs = (_bits(one) != _bits(other)).any(1) & ~ends[part]
+        differs &= np.isfinite(one).all(1) & np.isfinite(other).all(1)
+        if differs.any() and first is None:
+            first = part.start + int(differs.argmax())
+        count += int(differs.sum())
+    return Discontinuities(count, last - int(ends[:-1].sum()), first)
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    """The numbers as unsigned integers, which tell 0 from -0."""
+    return np.ascontiguousarray(values).view(f"u{values.itemsize}")
 
 
 def _shifted(observations: np.ndarray) -> np.ndarray:

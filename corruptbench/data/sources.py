@@ -5,6 +5,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +16,7 @@ from corruptbench.data.flat import Column, open_flat
 from corruptbench.data.gate import Report, admit
 from corruptbench.data.rows import Rows
 from corruptbench.environments import Space, environment, environment_of, space
-from corruptbench.errors import DataError, IntegrityError, UsageError, unknown
+from corruptbench.errors import DataError, IntegrityError, ResourceError, UsageError, unknown
 from corruptbench.store import read_json, sha256_file
 from corruptbench.types import Environment, TransitionDataset
 
@@ -89,6 +90,8 @@ def load_rows(
         raise unknown("source of data", source, SOURCES)
     if source == "file":
         path = Path(rest)
+        if not path.name:
+            raise UsageError(f"--dataset {name}: a file's path follows the colon")
         if env is None:
             raise DataError(f"--dataset {name}: a file needs the environment it belongs to, as --env Hopper-v5")
         return _flat(f"file:{path.name}", path, env, on_nonfinite, check_sidecar(path))
@@ -97,8 +100,9 @@ def load_rows(
         env = env or _known_environment(f"d4rl:{entry.name}")
         path, sha256 = d4rl.file_of(entry, given, cache=cache())
         return _flat(f"d4rl:{entry.name}", path, env, on_nonfinite, sha256, d4rl_rows=True, horizon=entry.horizon)
+    env = env or _known_environment(name)  # before anything is downloaded
     columns, noted = minari.read(rest, cache=cache(), download=download)
-    return _admitted(f"minari:{rest}", f"minari:{rest}", columns, env or _known_environment(name), on_nonfinite, noted)
+    return _admitted(name, name, columns, env, on_nonfinite, noted)
 
 
 def read_hdf5(path: Path, name: str, env: Environment) -> TransitionDataset:
@@ -119,7 +123,10 @@ def _shipped(name: str, env: Environment | None, on_nonfinite: str) -> Loaded:
 def _known_environment(name: str) -> Environment:
     found = environment_of(name)
     if found is None:
-        raise DataError(f"--dataset {name}: its environment is not in our table, so say which, as --env Hopper-v5")
+        raise DataError(
+            f"--dataset {name}: its environment is not in our table, so say which, as --env Hopper-v5 "
+            "(D4RL/Hopper for data that come from D4RL)"
+        )
     return found
 
 
@@ -129,13 +136,18 @@ def check_sidecar(path: Path) -> str | None:
     Raises IntegrityError where the two differ.
     """
     sidecar = path.with_name(f"{path.name}.sha256")
-    if not (path.is_file() and sidecar.is_file()):
-        return None
     try:
-        expected = sidecar.read_text("ascii").split()[0].lower()
-    except (ValueError, IndexError) as error:
-        raise IntegrityError(f"{sidecar}: it holds no SHA-256") from error
-    found = sha256_file(path)
+        if not (path.is_file() and sidecar.is_file()):
+            return None
+        words = sidecar.read_text("ascii").split()
+        found = sha256_file(path)
+    except OSError as error:
+        raise ResourceError(f"{path}: could not be read: {error.strerror}") from error
+    except ValueError:
+        words = []
+    expected = words[0].lower() if words else ""
+    if not re.fullmatch("[0-9a-f]{64}", expected):
+        raise IntegrityError(f"{sidecar}: it holds no SHA-256 as sha256sum writes it")
     if found != expected:
         raise IntegrityError(f"{path}: its SHA-256 is {found[:16]}..., and {sidecar.name} says {expected[:16]}...")
     return found

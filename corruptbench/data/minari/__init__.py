@@ -10,6 +10,6 @@ Row t is (o_t, a_t, r_t, o_(t+1)). An environment is never made from the metadat
 
 from corruptbench.data.minari.places import default_root, local_ids
 from corruptbench.data.minari.reading import read
-from corruptbench.data.minari.writing import write
+from corruptbench.data.minari.writing import check_target, write
 
-__all__ = ["default_root", "local_ids", "read", "write"]
+__all__ = ["check_target", "default_root", "local_ids", "read", "write"]

@@ -19,8 +19,8 @@ _LONGEST_ID = 200
 
 
 def default_root() -> Path:
-    """Minari's own folder: ``$MINARI_DATASETS_PATH`` or ``~/.minari/datasets``."""
-    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    """Minari's own folder, ``$MINARI_DATASETS_PATH`` or ``~/.minari/datasets``, absolute as Minari needs it."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets").absolute()
 
 
 def local_ids(root: Path | None = None) -> list[str]:

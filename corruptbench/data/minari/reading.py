@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from corruptbench.data.flat import LARGEST_RATIO
+from corruptbench.data.flat import refuse_claim
 from corruptbench.data.ledger import check_or_record
 from corruptbench.data.minari.places import check_id, confined, default_root, local_ids, minari_at, regular
 from corruptbench.data.minari.remote import download_dataset
@@ -64,7 +64,7 @@ def read(
             confined(root, path)
         return _read_through_minari(data, leaves, metadata, stored_as), None
     file = regular(root, data / "main_data.hdf5")
-    record = cache / "sha256" / "minari" / f"{dataset_id.replace('/', '__')}.json"
+    record = cache / "sha256" / "minari" / f"{dataset_id}.json"
     what = f"minari:{dataset_id}"
     known_sha256 = check_or_record(file, record, what) if record.exists() else None
     fields = _read_hdf5(file, leaves, metadata)
@@ -181,8 +181,8 @@ def _fields(
         if metadata.get(key, found) != found:
             raise DataError(f"{where}: its {key} are {found}, and metadata.json says {metadata[key]!r}")
     claimed = 8 * count * sum(math.prod(leaf.shape) for leaf in leaves)
-    if size is not None and claimed > max(LARGEST_RATIO * size, 1 << 20):
-        raise DataError(f"{where}: it claims {claimed} bytes of data, and {size} cannot hold them")
+    if size is not None:
+        refuse_claim(claimed, size, f"{where}: it")
     fields: Fields = {}
     first = 0
     for name, stored in tqdm(episodes.items(), desc="episodes", unit="", disable=None, leave=False, delay=2):
@@ -193,7 +193,7 @@ def _fields(
             for leaf in leaves
         }
         rows = slice(first, first + steps[name])
-        for field, values in _rows(episode, steps[name]).items():
+        for field, values in _rows(episode, steps[name], f"{where}: {name}").items():
             if field not in fields:
                 fields[field] = np.zeros((count, *values.shape[1:]), values.dtype)
             elif fields[field].dtype != values.dtype:  # rewards of one episode may all be integers
@@ -223,10 +223,12 @@ def _values(stored: Stored, leaf: Leaf, steps: int, where: str) -> np.ndarray:
     return numbers == 1
 
 
-def _rows(episode: Mapping[str, np.ndarray], steps: int) -> Fields:
+def _rows(episode: Mapping[str, np.ndarray], steps: int, where: str) -> Fields:
     """The rows of one episode, from its arrays by the names of their leaves."""
     states = [values.reshape(steps + 1, -1) for name, values in episode.items() if name.startswith("observations")]
     visited = states[0] if len(states) == 1 else np.concatenate(states, axis=1)
+    if episode["terminations"][:-1].any() or episode["truncations"][:-1].any():
+        raise DataError(f"{where}: it goes on after a step that is terminated or truncated")
     timeouts = episode["truncations"].copy()
     timeouts[-1] |= not episode["terminations"][-1]
     return {

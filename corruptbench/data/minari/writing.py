@@ -8,8 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corruptbench.data.minari.places import appearing, check_id, default_root, minari_at
+from corruptbench.data.rows import discontinuities
 from corruptbench.errors import DataError, UsageError
-from corruptbench.numerics import chunks
+
+
+def check_target(dataset_id: str, root: Path | None = None) -> None:
+    """Raises UsageError for what is no id, for one that exists, and for one inside another dataset."""
+    check_id(dataset_id)
+    root = root or default_root()
+    if os.path.lexists(root / dataset_id):
+        raise UsageError(f"minari:{dataset_id} is in {root} already, and nothing is overwritten: choose another id")
+    for folder in Path(dataset_id).parents[:-1]:
+        if (root / folder / "data").exists():
+            raise UsageError(f"minari:{dataset_id} would lie inside the dataset minari:{folder.as_posix()}")
 
 
 def write(
@@ -35,14 +46,14 @@ def write(
     Raises UsageError for what is no id and for one that exists, DataError where next observations do not go on inside
     an episode, which Minari cannot store, ResourceError where the disk does not allow it.
     """
-    check_id(dataset_id)
     root = root or default_root()
-    if os.path.lexists(root / dataset_id):
-        raise UsageError(f"minari:{dataset_id} is in {root} already, and nothing is overwritten: choose another id")
+    check_target(dataset_id, root)
     ends = fields["terminals"] | fields["timeouts"]
     if not len(ends):
         raise DataError(f"minari:{dataset_id}: there is nothing to write")
-    _check_continuous(fields["observations"], fields["next_observations"], ends, dataset_id)
+    found = discontinuities(fields["observations"], fields["next_observations"], ends)
+    if found.count:
+        raise DataError(f"minari:{dataset_id}: {found.sentence()}, and Minari stores none of their own")
     import gymnasium
     import minari
 
@@ -82,18 +93,3 @@ def write(
             raise UsageError(f"minari:{dataset_id} cannot be written: {' '.join(str(error).split())}") from error
         dataset.storage.update_metadata({"env_id": env_id} | ({"env_spec": spec.to_json()} if spec else {}))
     return root / dataset_id
-
-
-def _check_continuous(observations: np.ndarray, following: np.ndarray, ends: np.ndarray, dataset_id: str) -> None:
-    broken, first, last = 0, -1, len(ends) - 1
-    for part in chunks(last):
-        bad = (following[part] != observations[part.start + 1 : part.stop + 1]).any(1) & ~ends[part]
-        if bad.any() and not broken:
-            first = part.start + int(bad.argmax())
-        broken += int(bad.sum())
-    if broken:
-        inside = last - int(ends[:-1].sum())
-        raise DataError(
-            f"minari:{dataset_id}: the next observation is not the following row's observation in {broken} of {inside} "
-            f"rows ({100 * broken / inside:.1f} %), the first is row {first}, and Minari stores none of their own"
-        )
