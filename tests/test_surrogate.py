@@ -1,4 +1,4 @@
-"""The shipped surrogate, and how strong an attack against it is."""
+"""The shipped surrogates, and how strong an attack against them is."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import torch
 
 from corruptbench import surrogates
 from corruptbench.contract import apply
-from corruptbench.data import ASSETS
+from corruptbench.data import ASSETS, load, shipped
 from corruptbench.errors import IntegrityError
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.rng import unit_seeds
@@ -17,16 +17,22 @@ from corruptbench.surrogates import surrogate_for
 from corruptbench.types import Streams
 
 
-def test_the_shipped_surrogate_is_iql_on_the_clean_data_with_a_seed_of_its_own(hopper):
-    card = read_json(ASSETS / "hopper-replay" / surrogates.CARD)
-    assert (card["algorithm"], card["steps"], card["dataset_sha256"]) == ("iql", 100_000, hopper.sha256)
+@pytest.fixture(scope="module", params=sorted(shipped()))
+def dataset(request):
+    return load(request.param)
+
+
+def test_a_shipped_surrogate_is_iql_on_the_clean_data_with_a_seed_of_its_own(dataset):
+    card = read_json(ASSETS / dataset.id / surrogates.CARD)
+    assert (card["algorithm"], card["steps"], card["dataset_sha256"]) == ("iql", 100_000, dataset.sha256)
     assert card["train_seed"] == surrogates.SEED
     assert card["train_seed"] not in {seed for unit in range(100) for seed in unit_seeds(unit)}
+    assert surrogate_for(dataset).sha256 == card["sha256"]
 
 
-def test_its_value_is_the_minimum_of_its_critics_on_raw_observations(hopper):
-    surrogate = surrogate_for(hopper)
-    s, a = torch.tensor(hopper.observations[:50]), torch.tensor(hopper.actions[:50])
+def test_its_value_is_the_minimum_of_its_critics_on_raw_observations(dataset):
+    surrogate = surrogate_for(dataset)
+    s, a = torch.tensor(dataset.observations[:50]), torch.tensor(dataset.actions[:50])
     state, normalisation = surrogate.model.state, surrogate.model.normalisation
     x = torch.cat([(s - normalisation.mean) / normalisation.scale, a], -1)
     critics = []
@@ -34,27 +40,29 @@ def test_its_value_is_the_minimum_of_its_critics_on_raw_observations(hopper):
         w = [p[k] for p in state["critic"]]
         critics.append((torch.relu(torch.relu(x @ w[0] + w[1]) @ w[2] + w[3]) @ w[4] + w[5]).squeeze(-1))
     torch.testing.assert_close(surrogate.value(s, a), torch.minimum(*critics), rtol=1e-5, atol=1e-4)
-    assert surrogate.policy(s).shape == (50, 3)
+    assert surrogate.policy(s).shape == a.shape
     assert surrogate.policy(s).abs().max() <= 1
 
 
-def test_it_has_learned_which_states_are_worth_more(hopper):
+def test_it_has_learned_which_states_are_worth_more(dataset):
     """Its value follows the discounted return that really came: not a network that merely has the right shape."""
-    surrogate = surrogate_for(hopper)
-    value = surrogate.value(torch.tensor(hopper.observations), torch.tensor(hopper.actions)).numpy()
-    returns, following = np.zeros(len(hopper)), 0.0
-    for i in range(len(hopper) - 1, -1, -1):
-        last = i == len(hopper) - 1 or hopper.episodes[i + 1] != hopper.episodes[i]
-        following = hopper.rewards[i] + 0.99 * (0.0 if last else following)
+    surrogate = surrogate_for(dataset)
+    value = surrogate.value(torch.tensor(dataset.observations), torch.tensor(dataset.actions)).numpy()
+    returns, following = np.zeros(len(dataset)), 0.0
+    for i in range(len(dataset) - 1, -1, -1):
+        last = i == len(dataset) - 1 or dataset.episodes[i + 1] != dataset.episodes[i]
+        following = dataset.rewards[i] + 0.99 * (0.0 if last else following)
         returns[i] = following
     assert np.corrcoef(value, returns)[0, 1] > 0.5
 
 
 @pytest.mark.parametrize("threat", ["obs-adv", "act-adv"])
-def test_the_attack_lowers_the_value_at_least_twice_as_far_as_noise_of_the_same_budget(hopper, threat):
+def test_the_attack_lowers_the_value_at_least_twice_as_far_as_noise_of_the_same_budget(dataset, threat):
+    """On every fifth row, of which a tenth is attacked."""
     corruption = CORRUPTIONS.get(threat)(rate=0.1)
-    surrogate = surrogate_for(hopper)
-    audit = apply(corruption, threat, hopper, Streams(unit_seeds(0)[1]), surrogate).audit[corruption.element]
+    surrogate = surrogate_for(dataset)
+    fewer = dataset.replace(**{f: getattr(dataset, f)[::5] for f in _fields(dataset)})
+    audit = apply(corruption, threat, fewer, Streams(unit_seeds(0)[1]), surrogate).audit[corruption.element]
     attacked = audit["value_before"] - audit["value_after"]
     noise = audit["value_before"] - audit["value_under_noise"]
     assert attacked > 0

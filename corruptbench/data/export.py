@@ -36,10 +36,10 @@ def fields_of(rows: Rows) -> dict[str, np.ndarray]:
 
 def rows_of_corrupted(corrupted: Corrupted, clean: Rows, box: Space) -> Rows:
     """The rows of corrupted data with actions in the environment's own units: those of ``clean`` where untouched."""
-    dataset, actions = corrupted.dataset, clean.actions
-    touched = corrupted.masks.get("actions")
-    if touched is not None:
-        actions = np.where(touched[:, None], box.from_unit(dataset.actions), actions)
+    dataset, actions = corrupted.dataset, corrupted.dataset.actions
+    if not box.is_unit:
+        touched = corrupted.masks.get("actions", np.zeros(len(clean), bool))
+        actions = np.where(touched[:, None], box.from_unit(actions), clean.actions)
     return Rows(
         observations=dataset.observations,
         actions=actions,
