@@ -741,3 +741,34 @@ def test_a_cell_without_a_row_keeps_the_universal_settings(oracle, small_file, t
     assert planned.spec.track == "universal"
     plain = running.plan(running.RunRequest("riql", corrupt, dataset=f"file:{name}", env="Hopper-v5"))
     assert planned.spec.run_id == plain.spec.run_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("info", "hopper-replay", "--plot", "x.txt"), "--plot x.txt must end in .png, .svg or .pdf"),
+        (
+            ("info", "hopper-replay", "--plot", "nowhere/x.png"),
+            "--plot nowhere/x.png: there is no folder to put it in, or it is one itself",
+        ),
+        (("info", "hopper-replay", "--corrupt", "none", "--unit", "-1"), "--unit is -1, allowed is 0 and above"),
+        (
+            ("convert", "hopper-replay", "file:x.hdf5"),
+            "convert: 'file:x.hdf5' is no target, allowed are minari:ID and PATH.hdf5",
+        ),
+        (
+            ("collect", "--env", "Hopper-v5", "--name", "../x", "--out", "x"),
+            "collect: --name '../x' is no name, allowed are letters, digits, '.', '_' and '-'",
+        ),
+        (
+            ("collect", "--env", "Hopper-v5", "--name", "x", "--seed", "-1", "--out", "x"),
+            "collect: --seed is -1, allowed is 0 and above",
+        ),
+    ],
+)
+def test_data_says_what_is_wrong_before_it_reads_anything(arguments, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("corruptbench.data.sources.open_flat", lambda path: pytest.fail("it was read"))
+    assert call("data", *arguments) == 2
+    assert said(capsys) == f"corruptbench data: {text}\n"
+    assert not list(tmp_path.iterdir())

@@ -532,6 +532,21 @@ def test_flags_may_be_numbers(root, read):
     assert_same(read()[0], expected)
 
 
+@pytest.mark.parametrize("field", ["terminations", "truncations"])
+def test_an_episode_that_goes_on_after_its_end(broken, field):
+    flags = np.zeros(2, bool)
+    flags[0] = True
+    assert broken(**{field: flags}) == "episode_3: it goes on after a step that is terminated or truncated"
+
+
+def test_two_ids_have_two_notes(root, read):
+    """``one__two`` and ``one/two`` are two datasets."""
+    for seed, dataset_id in enumerate(("one__two-v0", "one/two-v0")):
+        made(root, [episode(np.random.default_rng(seed), WIDE, 3)], dataset_id=dataset_id)
+        read(dataset_id)
+        read(dataset_id)
+
+
 def test_dict_observations_that_do_not_fit(broken, root):
     assert broken(DICT, **{"observations/goals/a": None}) == "episode_3/observations/goals: a is missing"
     shutil.rmtree(root)
@@ -865,6 +880,16 @@ def test_observations_that_do_not_go_on(root):
     )
     assert message(DataError, put(root), fields=fields) == expected
     assert not root.exists()
+
+
+def test_a_signed_zero_is_another_byte(root):
+    fields = flat((3, "terminal"), (4, "timeout"))
+    fields["next_observations"][0], fields["observations"][1] = 0.0, -0.0
+    expected = (
+        f"minari:{ID}: the next observation is not the following row's observation in 1 of 5 rows (20.0 %), the first "
+        "is row 0, and Minari stores none of their own"
+    )
+    assert message(DataError, put(root), fields=fields) == expected
 
 
 def test_nothing_to_write(root):
