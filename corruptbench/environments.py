@@ -4,12 +4,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
 
-from corruptbench.errors import DataError, UsageError, nearest
+from corruptbench.errors import DataError, UsageError, nearest, sentence
 from corruptbench.numerics import chunks
 from corruptbench.types import Environment
 
@@ -60,12 +61,32 @@ ENVIRONMENTS |= {
     for name, family in (
         ("D4RL/AntMaze", "antmaze"),
         ("D4RL/Kitchen", "kitchen"),
-        ("Minari/AntMaze", "antmaze"),
-        ("Minari/PointMaze", ""),
+        ("Minari/AntMaze-UMaze", "antmaze"),
+        ("Minari/AntMaze-Medium", "antmaze"),
+        ("Minari/AntMaze-Large", "antmaze"),
         ("Minari/Kitchen", "kitchen"),
     )
 }
-"""What ``--env`` knows by name; D4RL's are the v4 models with the old contact margin."""
+ENVIRONMENTS |= {
+    f"PointMaze_{maze}{reward}-v3": Environment(f"PointMaze_{maze}{reward}-v3", "")
+    for maze in ("Open", "UMaze", "Medium", "Large")
+    for reward in ("", "Dense")
+}
+"""What ``--env`` knows by name; D4RL's locomotion is the v4 models with the old contact margin."""
+
+_ANT_MAZES = {
+    "Minari/AntMaze-UMaze": ("AntMaze_UMaze-v4", "##### #..r# #.### #..g# #####"),
+    "Minari/AntMaze-Medium": (
+        "AntMaze_Medium-v4",
+        "######## #r.##..# #..#...# ##...### #..#...# #.#..#.# #...#.g# ########",
+    ),
+    "Minari/AntMaze-Large": (
+        "AntMaze_Large-v4",
+        "############ #r...#.....# #.##.#.#.#.# #......#...# #.####.###.# "
+        "#..#.#.....# ##.#.#.#.### #..#...#.g.# ############",
+    ),
+}
+"""Where Minari's ``D4RL/antmaze`` is evaluated: the maze of each size with one start (r) and one goal (g)."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +126,15 @@ _UNIT_BOXES: dict[str, tuple[int | None, int]] = {
     "AdroitHandRelocate-v1": (39, 30),
     "D4RL/AntMaze": (29, 8),
     "D4RL/Kitchen": (60, 9),
-    "Minari/AntMaze": (31, 8),
-    "Minari/PointMaze": (8, 2),
     "Minari/Kitchen": (None, 9),
+    **dict.fromkeys(_ANT_MAZES, (31, 8)),
+    **{name: (8, 2) for name in ENVIRONMENTS if name.startswith("PointMaze_")},
 }
 """Values of an observation and of an action, box [-1, 1], where it takes an extra, or nothing at all, to ask."""
 
-_NEEDS_ROBOTICS = tuple(name for name in _UNIT_BOXES if "/" not in name)
-_UNSCORED = tuple(name for name in _UNIT_BOXES if "/" in name)
+_UNSCORED = ("D4RL/AntMaze", "D4RL/Kitchen", "Minari/Kitchen")
+"""D4RL's AntMaze moved another ant through a mirrored maze, and what follows its kitchen breaks under MuJoCo 4."""
+_NEEDS_ROBOTICS = tuple(name for name in _UNIT_BOXES if name not in _UNSCORED)
 
 _V5 = {
     "ant": "Ant-v5",
@@ -137,7 +159,23 @@ _D4RL = {
     "antmaze": "D4RL/AntMaze",
     "kitchen": "D4RL/Kitchen",
 }
-_MAZES = {"antmaze": "Minari/AntMaze", "pointmaze": "Minari/PointMaze", "kitchen": "Minari/Kitchen"}
+_MINARI = {
+    "antmaze/umaze": "Minari/AntMaze-UMaze",
+    "antmaze/medium": "Minari/AntMaze-Medium",
+    "antmaze/large": "Minari/AntMaze-Large",
+    "kitchen/complete": "Minari/Kitchen",
+    "kitchen/mixed": "Minari/Kitchen",
+    "kitchen/partial": "Minari/Kitchen",
+    "pointmaze/open": "PointMaze_Open-v3",
+    "pointmaze/open-dense": "PointMaze_OpenDense-v3",
+    "pointmaze/umaze": "PointMaze_UMaze-v3",
+    "pointmaze/umaze-dense": "PointMaze_UMazeDense-v3",
+    "pointmaze/medium": "PointMaze_Medium-v3",
+    "pointmaze/medium-dense": "PointMaze_MediumDense-v3",
+    "pointmaze/large": "PointMaze_Large-v3",
+    "pointmaze/large-dense": "PointMaze_LargeDense-v3",
+}
+"""Minari's ``D4RL/<name>-vN``; for AntMaze the size of the maze, which data of all starts and goals share."""
 _ADROIT = {name: f"AdroitHand{name.capitalize()}-v1" for name in ("pen", "hammer", "door", "relocate")}
 
 mujoco.set_mju_user_warning(lambda message: None)  # MuJoCo 4 would write MUJOCO_LOG.TXT where the user stands
@@ -154,8 +192,11 @@ def environment_of(dataset: str) -> Environment | None:
     )
     if source == "d4rl" and family in _D4RL:
         return ENVIRONMENTS[_D4RL[family]]
-    if source == "minari" and name.startswith("D4RL/") and family in _MAZES:
-        return ENVIRONMENTS[_MAZES[family]]
+    if source == "minari" and name.startswith("D4RL/"):
+        task = re.sub(r"-v\d+$", "", name.removeprefix("D4RL/"))
+        task = task.split("-")[0] if family == "antmaze" else task
+        if task in _MINARI:
+            return ENVIRONMENTS[_MINARI[task]]
     if family in _ADROIT and (source == "d4rl" or name.startswith("D4RL/")):
         return ENVIRONMENTS[_ADROIT[family]]
     if source == "minari" and name.startswith("mujoco/") and family in _V5:
@@ -214,12 +255,19 @@ def make(env: Environment) -> gymnasium.Env:
     """The environment itself; raises DataError where it cannot be made or its actions are not a bounded Box."""
     if env.id in _UNSCORED:
         raise DataError(f"{env.id} has no environment to score in: give one with --env, or train with --no-score")
-    if env.id in _NEEDS_ROBOTICS and env.id not in gymnasium.registry:
+    made_from = "Ant-v4" if env.id == "D4RL/Ant" else env.id
+    options: dict[str, Any] = {}
+    if env.id in _ANT_MAZES:  # an episode ends at the goal, so its return is 1 or 0, as in D4RL
+        made_from, maze = _ANT_MAZES[env.id]
+        cells: dict[str, int | str] = {"#": 1, ".": 0}
+        rows = [[cells.get(cell, cell) for cell in row] for row in maze.split()]
+        options = {"maze_map": rows, "continuing_task": False}
+    if env.id in _NEEDS_ROBOTICS and made_from not in gymnasium.registry:
         _register_robotics(env.id)
     try:  # the specification instead of its name: Gymnasium would warn of v4, which is meant here
-        made = gymnasium.make(gymnasium.spec("Ant-v4" if env.id == "D4RL/Ant" else env.id), disable_env_checker=True)
-    except (ImportError, gymnasium.error.Error) as error:
-        raise DataError(f"{env.id} cannot be made: {' '.join(str(error).split())}") from error
+        made = gymnasium.make(gymnasium.spec(made_from), disable_env_checker=True, **options)
+    except Exception as error:  # some are broken by a newer MuJoCo, each in its own way
+        raise DataError(f"{env.id} cannot be made: {sentence(error)}") from error
     if env.id == "D4RL/Ant":
         made = _WithoutContactForces(made)
     box = made.action_space

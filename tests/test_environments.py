@@ -1,5 +1,6 @@
 """The environment table: which environment a dataset belongs to, made without warnings and with the right contacts."""
 
+import sys
 import warnings
 
 import gymnasium
@@ -105,10 +106,18 @@ def test_ant_sees_no_contact_forces():
     assert space(ENVIRONMENTS["D4RL/Ant"]).observations == 111
 
 
+def without_robotics(monkeypatch):
+    """As it is where the extra is not installed."""
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    for name in list(gymnasium.registry):
+        if name.startswith(("Adroit", "AntMaze", "PointMaze")):
+            monkeypatch.delitem(gymnasium.registry, name)
+
+
 def test_data_of_robotics_are_understood_without_it(monkeypatch):
     found = space(environment_of("d4rl:door-cloned-v1"))
     assert (found.observations, len(found.low), set(found.low), set(found.high)) == (39, 28, {-1.0}, {1.0})
-    monkeypatch.setitem(__import__("sys").modules, "gymnasium_robotics", None)
+    without_robotics(monkeypatch)
     with pytest.raises(DataError) as raised:
         make(environment_of("d4rl:door-cloned-v1"))
     assert str(raised.value) == (
@@ -121,8 +130,6 @@ def test_data_of_robotics_are_understood_without_it(monkeypatch):
     [
         ("d4rl:antmaze-umaze-v2", "D4RL/AntMaze", (29, 8)),
         ("d4rl:kitchen-mixed-v0", "D4RL/Kitchen", (60, 9)),
-        ("minari:D4RL/antmaze/umaze-v1", "Minari/AntMaze", (31, 8)),
-        ("minari:D4RL/pointmaze/open-v2", "Minari/PointMaze", (8, 2)),
         ("minari:D4RL/kitchen/mixed-v2", "Minari/Kitchen", (None, 9)),
     ],
 )
@@ -134,6 +141,60 @@ def test_datasets_without_an_environment_to_score_in(dataset, name, widths):
         make(env)
     expected = f"{name} has no environment to score in: give one with --env, or train with --no-score"
     assert str(raised.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("D4RL/antmaze/umaze-v1", "Minari/AntMaze-UMaze"),
+        ("D4RL/antmaze/umaze-diverse-v1", "Minari/AntMaze-UMaze"),
+        ("D4RL/antmaze/medium-play-v1", "Minari/AntMaze-Medium"),
+        ("D4RL/antmaze/large-diverse-v2", "Minari/AntMaze-Large"),
+        ("D4RL/pointmaze/large-dense-v2", "PointMaze_LargeDense-v3"),
+        ("D4RL/pointmaze/open-v2", "PointMaze_Open-v3"),
+    ],
+)
+def test_mazes_of_minari_are_understood_without_robotics_and_scored_with_it(dataset, name, monkeypatch):
+    env = environment_of(f"minari:{dataset}")
+    assert env == environment(name)
+    assert (space(env).observations, len(space(env).low)) == ((31, 8) if "Ant" in name else (8, 2))
+    without_robotics(monkeypatch)
+    with pytest.raises(DataError) as raised:
+        make(env)
+    assert str(raised.value).startswith(f"{name} needs the extra 'robotics'")
+
+
+def test_an_unknown_maze_has_no_environment():
+    for name in ("D4RL/antmaze/tiny-v1", "D4RL/pointmaze/umaze-sparse-v2", "antmaze/umaze-v1"):
+        assert environment_of(f"minari:{name}") is None
+
+
+def test_an_ant_in_its_maze_ends_at_the_goal():
+    """Where the extra is installed: one start, one goal, and a return of 0 or 1."""
+    pytest.importorskip("gymnasium_robotics")
+    for name in environments._ANT_MAZES:
+        made = make(environment(name))
+        reset = [made.reset(seed=seed)[0] for seed in (0, 1)]
+        noise = 4 * 0.25 + 0.1  # a cell of 4 m, and the start and the goal moved by up to a quarter of it
+        for part in ("achieved_goal", "desired_goal"):
+            assert np.abs(reset[0][part] - reset[1][part]).max() <= 2 * noise
+        inner = made.unwrapped
+        inner.goal = inner.unwrapped.ant_env.unwrapped.data.qpos[:2].copy()
+        *_, reward, terminated, _, _ = made.step(np.zeros(8, np.float32))
+        assert (reward, terminated) == (1.0, True)
+
+
+def test_an_environment_that_breaks_is_a_sentence():
+    def broken(**_):
+        raise AssertionError("joint")
+
+    gymnasium.register("CorruptBenchTest/Broken-v0", entry_point=broken)
+    try:
+        with pytest.raises(DataError) as raised:
+            make(environment("CorruptBenchTest/Broken-v0"))
+        assert str(raised.value).startswith("CorruptBenchTest/Broken-v0 cannot be made: AssertionError")
+    finally:
+        del gymnasium.registry["CorruptBenchTest/Broken-v0"]
 
 
 def test_every_environment_of_the_table_has_a_spelling():
@@ -159,7 +220,7 @@ def test_widths_of_the_table_are_those_of_the_environments():
     """Where the extra is installed; its environments are the only ones that the table describes without asking."""
     pytest.importorskip("gymnasium_robotics")
     for name in environments._NEEDS_ROBOTICS:
-        made, table = make(ENVIRONMENTS[name]), space(ENVIRONMENTS[name])
+        made, table = make_flat(ENVIRONMENTS[name]), space(ENVIRONMENTS[name])
         assert made.observation_space.shape == (table.observations,)
         assert made.action_space.shape == table.low.shape
 

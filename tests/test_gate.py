@@ -457,6 +457,19 @@ def test_check_prints_what_the_gate_saw(tmp_path, capsys):
     assert json.loads(out)["warnings"] == {"actions_out_of_bounds": {"count": 1, "largest": 1.5}}
 
 
+def test_every_verb_tells_what_the_gate_warned_of(tmp_path, capsys):
+    actions = steps_of(*EPISODES)["actions"]
+    actions[4, 1] = 1.5
+    path = made(tmp_path, actions=actions)
+    for verb in (("info", f"file:{path}"), ("convert", f"file:{path}", tmp_path / "y.hdf5")):
+        code, _, err = run(*verb, "--env", "Hopper-v5", capsys=capsys)
+        assert code == 0
+        assert "file:x.hdf5: warning: 1 action values lie outside their bounds" in err
+    source = ["--dataset", f"file:{path}", "--env", "Hopper-v5"]
+    assert main(["corrupt", *source, "--corrupt", "rew-adv", "--out", str(tmp_path / "z.hdf5")]) == 0
+    assert "file:x.hdf5: warning: 1 action values lie outside their bounds" in capsys.readouterr().err
+
+
 def test_check_refuses_with_3(tmp_path, capsys):
     path = made(tmp_path, rewards=None)
     code, out, err = run("check", f"file:{path}", "--env", "Hopper-v5", capsys=capsys)

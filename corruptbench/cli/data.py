@@ -64,7 +64,7 @@ def _list(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     import numpy as np
 
-    loaded = load_rows(options)
+    loaded = load_rows(options, announce=False)
     sha256 = loaded.file_sha256
     if options.json:
         value = {

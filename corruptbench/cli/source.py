@@ -1,6 +1,7 @@
 """How a command line names a dataset: the options that ``run``, ``corrupt`` and ``data`` have in common."""
 
 import argparse
+import sys
 
 NAMES = "a shipped dataset, d4rl:ID, d4rl:PATH, minari:ID, or file:PATH"
 
@@ -17,10 +18,13 @@ def add_source_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
 
 
-def load_rows(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """The dataset that the options name, with the gate's report."""
+def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: ignore[no-untyped-def]
+    """The dataset that the options name, with the gate's report, of which standard error is told."""
     from corruptbench.data import load_rows
     from corruptbench.environments import environment
 
     env = environment(options.env) if options.env else None
-    return load_rows(options.dataset, env, on_nonfinite=options.on_nonfinite, download=options.download)
+    loaded = load_rows(options.dataset, env, on_nonfinite=options.on_nonfinite, download=options.download)
+    for sentence in loaded.report.sentences if announce else ():
+        print(f"{loaded.id}: {sentence}", file=sys.stderr)
+    return loaded

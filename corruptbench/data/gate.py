@@ -109,7 +109,10 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
     found, converted, squeezed = {}, {}, []
     for name, column in columns.items():
         flat = name in ("rewards", *_FLAGS)
-        values = np.empty(column.shape[:1] if flat else column.shape, bool if name in _FLAGS else np.float32)
+        needed = np.dtype(bool if name in _FLAGS else np.float32)
+        in_place = isinstance(column, np.ndarray) and column.dtype == needed  # in memory already: no copy
+        values: np.ndarray = column if in_place else np.empty(column.shape, needed)  # type: ignore[assignment]
+        values = values.reshape(len(values)) if flat else values
         bad = _Count()
         odd = _Count()
         for part in chunks(len(values)):
@@ -118,11 +121,15 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
             if name in _FLAGS:
                 numbers = np.ascontiguousarray(block).view(np.uint8) if block.dtype == bool else block
                 odd.add(part, (numbers != 0) & (numbers != 1))  # a bool on disk may be any byte
-                values[part] = numbers == 1
+                if not in_place:
+                    values[part] = numbers == 1
             else:
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found below
-                    values[part] = block
-                bad.add(part, ~np.isfinite(values[part]))
+                if not in_place:
+                    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found below
+                        values[part] = block
+                finite = np.isfinite(values[part])
+                if not finite.all():
+                    bad.add(part, ~finite)
         if odd.count:
             raise DataError(
                 f"{where}: {name} has {odd.count} values that are neither 0 nor 1, the first in row {odd.first}"

@@ -94,7 +94,7 @@ def load_rows(
             raise UsageError(f"--dataset {name}: a file's path follows the colon")
         if env is None:
             raise DataError(f"--dataset {name}: a file needs the environment it belongs to, as --env Hopper-v5")
-        return _flat(f"file:{path.name}", path, env, on_nonfinite, check_sidecar(path))
+        return _flat(f"file:{path.name}", path, env, on_nonfinite, _check_sidecar(path))
     if source == "d4rl":
         entry, given = d4rl.resolve(rest)
         env = env or _known_environment(f"d4rl:{entry.name}")
@@ -130,7 +130,7 @@ def _known_environment(name: str) -> Environment:
     return found
 
 
-def check_sidecar(path: Path) -> str | None:
+def _check_sidecar(path: Path) -> str | None:
     """SHA-256 of a file that says so itself, in ``<file>.sha256`` beside it, as ``sha256sum`` writes it; or None.
 
     Raises IntegrityError where the two differ.

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial, reduce
 from operator import getitem
 from pathlib import Path
@@ -20,9 +21,6 @@ from corruptbench.data.minari.spaces import REWARDS, TERMINATIONS, TRUNCATIONS, 
 from corruptbench.errors import CorruptBenchError, DataError, UsageError, nearest, sentence
 
 Fields = dict[str, np.ndarray]
-
-Stored = Any
-"""An array, or an HDF5 dataset of h5py's low level: ``shape`` and ``dtype`` are known before anything is read."""
 
 _FORMATS = ("arrow", "hdf5", "parquet")
 
@@ -79,7 +77,8 @@ def _read_hdf5(path: Path, leaves: Leaves, metadata: Mapping[str, Any]) -> Field
     try:
         with h5py.File(path, "r", locking=False) as file:
             top = _Group(file["/"].id, str(path))
-            episodes = {name: partial(_array, top.group(name, ": ")) for name in _in_order(file.keys(), path)}
+            read = _Reader()
+            episodes = {name: partial(read.array, top.group(name, ": ")) for name in _in_order(file.keys(), path)}
             return _fields(episodes, leaves, metadata, path, path.stat().st_size)
     except (CorruptBenchError, MemoryError):
         raise
@@ -105,7 +104,24 @@ class _Group:
         self.kinds: dict[bytes, int] = {}
         opened.links.iterate(lambda name, link: self.kinds.__setitem__(name, link.type), info=True)
 
-    def open(self, name: str) -> Any:
+    def array(self, name: str) -> h5py.h5d.DatasetID | None:
+        """None where it is no array."""
+        self._check(name)
+        try:
+            return h5py.h5d.open(self.opened, name.encode())
+        except (KeyError, ValueError, OSError):
+            if isinstance(h5py.h5o.open(self.opened, name.encode()), h5py.h5d.DatasetID):
+                raise
+            return None
+
+    def group(self, name: str, separator: str = "/") -> "_Group":
+        self._check(name)
+        found = h5py.h5o.open(self.opened, name.encode())
+        if not isinstance(found, h5py.h5g.GroupID):
+            raise DataError(f"{self.where}: {name} is no group")
+        return _Group(found, f"{self.where}{separator}{name}")
+
+    def _check(self, name: str) -> None:
         kind = self.kinds.get(name.encode())
         if kind is None:
             raise DataError(f"{self.where}: {name} is missing")
@@ -113,30 +129,61 @@ class _Group:
             raise DataError(
                 f"{self.where}: {name} is a link to something else, and only data in the file itself are read"
             )
-        return h5py.h5o.open(self.opened, name.encode())
-
-    def group(self, name: str, separator: str = "/") -> "_Group":
-        found = self.open(name)
-        if not isinstance(found, h5py.h5g.GroupID):
-            raise DataError(f"{self.where}: {name} is no group")
-        return _Group(found, f"{self.where}{separator}{name}")
 
 
-def _array(episode: _Group, leaf: Leaf) -> h5py.h5d.DatasetID:
-    group = episode
-    for name in leaf.path[:-1]:
-        group = group.group(name)
-    found = group.open(leaf.path[-1])
-    if not isinstance(found, h5py.h5d.DatasetID):
-        raise DataError(f"{episode.where}: {leaf.name} is no array")
-    if found.get_offset() is None and _elsewhere(found):  # one that lies in the file in one piece has an offset
-        raise DataError(f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read")
-    return found
+@dataclass
+class _Array:
+    """An array of a file: its shape and type, and its values when they are asked for."""
+
+    stored: h5py.h5d.DatasetID
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    memory: h5py.h5t.TypeID  # what HDF5 converts to
+
+    def read(self) -> np.ndarray:
+        values = np.empty(self.shape, self.dtype.newbyteorder("="))
+        self.stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=self.memory)
+        return values
+
+
+class _Reader:
+    """Opens the arrays of one file; what a leaf's type means is worked out once, for episode after episode has it."""
+
+    def __init__(self) -> None:
+        self.types: dict[Leaf, tuple[h5py.h5t.TypeID, np.dtype, h5py.h5t.TypeID]] = {}
+
+    def array(self, episode: _Group, leaf: Leaf) -> _Array:
+        group = episode
+        for name in leaf.path[:-1]:
+            group = group.group(name)
+        found = group.array(leaf.path[-1])
+        if found is None:
+            raise DataError(f"{episode.where}: {leaf.name} is no array")
+        if _elsewhere(found):
+            raise DataError(
+                f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read"
+            )
+        _, dtype, memory = self.type_of(found, leaf)
+        return _Array(found, found.shape, dtype, memory)
+
+    def type_of(self, found: h5py.h5d.DatasetID, leaf: Leaf) -> tuple[h5py.h5t.TypeID, np.dtype, h5py.h5t.TypeID]:
+        kind = found.get_type()
+        if leaf not in self.types or not kind.equal(self.types[leaf][0]):
+            dtype = found.dtype
+            self.types[leaf] = (kind, dtype, h5py.h5t.py_create(dtype.newbyteorder("=")))
+        return self.types[leaf]
 
 
 def _elsewhere(array: h5py.h5d.DatasetID) -> bool:
-    made = array.get_create_plist()
-    return made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0
+    """Whether an array is virtual or in another file: neither has an offset, and neither has chunks."""
+    if array.get_offset() is not None:
+        return False
+    try:
+        array.get_num_chunks()
+        return False
+    except (RuntimeError, ValueError):  # no chunks
+        made = array.get_create_plist()
+        return made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0
 
 
 def _read_through_minari(data: Path, leaves: Leaves, metadata: Mapping[str, Any], stored_as: str) -> Fields:
@@ -163,7 +210,7 @@ def _leaf_of(episode: Mapping[str, Any], leaf: Leaf) -> np.ndarray:
 
 
 def _fields(
-    episodes: Mapping[str, Callable[[Leaf], Stored]],
+    episodes: Mapping[str, Callable[[Leaf], np.ndarray | _Array]],
     leaves: Leaves,
     metadata: Mapping[str, Any],
     where: Path,
@@ -203,7 +250,7 @@ def _fields(
     return fields
 
 
-def _values(stored: Stored, leaf: Leaf, steps: int, where: str) -> np.ndarray:
+def _values(stored: np.ndarray | _Array, leaf: Leaf, steps: int, where: str) -> np.ndarray:
     """An array of an episode of ``steps`` steps, once its shape and type are right; flags as bool."""
     needed = (steps + (leaf.path[0] == "observations"), *leaf.shape)
     shape, dtype = stored.shape, stored.dtype
@@ -211,10 +258,7 @@ def _values(stored: Stored, leaf: Leaf, steps: int, where: str) -> np.ndarray:
         raise DataError(f"{where}: {leaf.name} has shape {shape}, and {steps} rewards need {needed}")
     if dtype.kind not in "fiub":
         raise DataError(f"{where}: {leaf.name} is {dtype}, and only numbers can be read")
-    values = stored
-    if not isinstance(values, np.ndarray):
-        values = np.empty(shape, dtype.newbyteorder("="))
-        stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    values = stored if isinstance(stored, np.ndarray) else stored.read()
     if leaf is not TERMINATIONS and leaf is not TRUNCATIONS:
         return values
     numbers = values.view(np.uint8) if values.dtype == bool else values  # a bool on disk may be any byte
