@@ -56,11 +56,16 @@ def changed(settings: Any, prefix: str) -> dict[str, str]:
     return {f"{prefix}.{k}": v for k, v in _changed(settings).items() if k not in ("rate", "scale")}
 
 
-def _changed(settings: Any, base: Any = None) -> dict[str, str]:
+def differing(settings: Any, base: Any = None) -> dict[str, Any]:
     """Field -> value where it differs from ``base``, or from the default where there is none."""
     fields = dataclasses.fields(settings)
     usual = {f.name: f.default if base is None else getattr(base, f.name) for f in fields}
-    return {name: _text(getattr(settings, name)) for name in usual if getattr(settings, name) != usual[name]}
+    return {name: getattr(settings, name) for name in usual if getattr(settings, name) != usual[name]}
+
+
+def _changed(settings: Any, base: Any = None) -> dict[str, str]:
+    """As :func:`differing`, with values as people write them."""
+    return {name: _text(value) for name, value in differing(settings, base).items()}
 
 
 def _option(flag: str, value: str) -> list[str]:

@@ -41,6 +41,7 @@ def run_row(record: RunRecord) -> Row:
     spec = record.spec
     score = record.score or {}
     options = {**record.options, **_sources(record)}
+    preset = options.pop("corruption.preset", "")
     return {
         "protocol": spec.protocol,
         "dataset": spec.dataset,
@@ -53,7 +54,7 @@ def run_row(record: RunRecord) -> Row:
         "corruption": spec.corruption.name,
         "rate": f"{spec.corruption.rate:g}",
         "scale": f"{spec.corruption.scale:g}",
-        "preset": "",
+        "preset": preset,
         "options": ";".join(f"{name}={value}" for name, value in sorted(options.items())),
         "unit": "" if spec.unit is None else str(spec.unit),
         "train_seed": str(spec.train_seed),

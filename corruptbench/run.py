@@ -102,7 +102,7 @@ def plan(request: RunRequest) -> Plan:
     agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
     surrogate = surrogate_for(dataset) if corruption.needs_surrogate else None
-    others = {k: v for k, v in dataclasses.asdict(corruption).items() if k not in ("rate", "scale")}
+    others = {k: v for k, v in command.differing(corruption).items() if k not in ("rate", "scale")}
     spec = RunSpec(
         dataset=dataset.id,
         dataset_sha256=dataset.sha256,

@@ -20,7 +20,7 @@ class CorruptionSpec:
     name: str
     rate: float
     scale: float
-    options: dict[str, Any] = field(default_factory=dict)  # its other fields, all of them
+    options: dict[str, Any] = field(default_factory=dict)  # its other fields, where they differ from their defaults
     surrogate_sha256: str | None = None
     source_sha256: str | None = None  # of a plug-in's file
 

@@ -12,6 +12,8 @@ from corruptbench.rng import unit_seeds
 from corruptbench.run import RunRequest
 from corruptbench.spec import DEFAULT_STEPS
 
+PRESET = "corruption.preset="
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -60,6 +62,7 @@ class Suite:
         for request in self.requests():
             if request.unit == 0:
                 name, rate, scale, options = threat_key(request.corrupt)
+                presets = [option for option in options if option.startswith(PRESET)]
                 agent = ALGORITHMS.get(request.algo)()
                 optimizer = optimizer_for(agent, request.optimizer)
                 yield {
@@ -72,7 +75,8 @@ class Suite:
                     "sam_on": "+".join(optimizer.on),
                     "rho": str(optimizer.rho) if optimizer.on else "",
                     "track": "universal",
-                    "options": ";".join(options),
+                    "preset": "".join(presets).removeprefix(PRESET),
+                    "options": ";".join(option for option in options if option not in presets),
                 }
 
 

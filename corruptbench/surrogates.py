@@ -4,6 +4,7 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from corruptbench.algos.iql import IQL, q_values
+from corruptbench.algos.iql import IQL
 from corruptbench.data import ASSETS, cache
 from corruptbench.errors import IntegrityError
 from corruptbench.optimizers import Optimizer
@@ -37,13 +38,29 @@ class ClippedCritics:
     model: Policy
     sha256: str
 
+    def critics(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch, K)``.
+
+        One critic after the other, in place where nothing is lost: an attack asks for them again and again.
+        """
+        x = torch.cat([self.model.normalisation(observations), actions], -1)
+        critics = zip(*self.model.state["critic"], strict=True)
+        return torch.stack([_network(params, x).squeeze(-1) for params in critics], -1)
+
     def value(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
-        return q_values(self.model.state["critic"], self.model.normalisation(observations), actions).amin(-2)
+        return self.critics(observations, actions).amin(-1)
 
     def policy(self, observations: Tensor) -> Tensor:
         """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""
         return self.model.agent.act(self.model.state, self.model.normalisation(observations))
+
+
+def _network(params: Sequence[Tensor], x: Tensor) -> Tensor:
+    """A ReLU network on ``(batch, inputs)``: what ``mlp`` computes, without its copies."""
+    for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+        x = torch.relu_(torch.mm(x, w).add_(b))
+    return torch.mm(x, params[-2]).add_(params[-1])
 
 
 def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:

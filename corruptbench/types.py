@@ -116,6 +116,9 @@ class Surrogate(Protocol):
     def sha256(self) -> str:
         """Of the file its weights came from."""
 
+    def critics(self, observations: "Tensor", actions: "Tensor") -> "Tensor":
+        """Each critic's value: ``(batch, do)``, ``(batch, da)`` -> ``(batch, K)``."""
+
     def value(self, observations: "Tensor", actions: "Tensor") -> "Tensor":
         """Q of section 2, the minimum of the critics: ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
 

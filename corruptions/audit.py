@@ -33,15 +33,18 @@ def audit_reward(clean: np.ndarray, values: np.ndarray, rows: np.ndarray) -> dic
     return {"mean_change": float(change.mean() / std) if len(change) and std else 0.0}
 
 
-def audit_value(before: np.ndarray, under_noise: np.ndarray, after: np.ndarray) -> dict[str, float | bool]:
+def audit_value(
+    before: np.ndarray, under_noise: np.ndarray, after: np.ndarray, *, raises: bool = False
+) -> dict[str, float | bool]:
     """The surrogate's mean value over the touched rows: clean, under random noise of the same budget, attacked.
 
-    ``surrogate_weak`` is raised where the attack lowers the value less than the noise does.
+    ``surrogate_weak`` is raised where the attack lowers the value less than the noise does, or, of an attack that
+    ``raises`` it, raises it less.
     """
     figures = [float(v.mean(dtype=np.float64)) if len(v) else 0.0 for v in (before, under_noise, after)]
     return {
         "value_before": figures[0],
         "value_under_noise": figures[1],
         "value_after": figures[2],
-        "surrogate_weak": figures[2] > figures[1],
+        "surrogate_weak": figures[2] < figures[1] if raises else figures[2] > figures[1],
     }

@@ -26,14 +26,21 @@ class Corruption(ABC):
 
     name: ClassVar[str]
     element: ClassVar[str]  # obs, act, rew, dyn, mix, or a word of your own
-    mode: ClassVar[str]  # random or adv
+    mode: ClassVar[str]  # random, adv, or another adversary's word
     needs_surrogate: ClassVar[bool] = False
+    scaled: ClassVar[bool] = True  # whether scale means anything
+    presets: ClassVar[tuple[str, ...]] = ()  # what a field called preset may say
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
             raise UsageError(f"{self.name}: rate is {self.rate}, allowed is 0 to 1")
         if not 0 < self.scale < float("inf"):
             raise UsageError(f"{self.name}: scale is {self.scale}, allowed is any number above 0")
+        if not self.scaled and self.scale != 1:
+            raise UsageError(f"{self.name} has no scale: scale is {self.scale}, allowed is 1")
+        preset = getattr(self, "preset", "")
+        if self.presets and preset and preset not in self.presets:
+            raise UsageError(f"{self.name}: preset is {preset!r}, allowed are {' and '.join(self.presets)}")
 
     @abstractmethod
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:

@@ -1,4 +1,4 @@
-"""The four elements at once, each with rows of its own, all computed from the clean data: mix-random, mix-adv."""
+"""The elements at once, each with rows of its own, all computed from the clean data: mix-random, mix-adv."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from corruptbench.corruptions.attack import ActionAttack, DynamicsAttack, ObservationAttack
-from corruptbench.corruptions.corruption import FIELDS, Corruption
+from corruptbench.corruptions.corruption import Corruption
 from corruptbench.corruptions.noise import ActionNoise, DynamicsNoise, ObservationNoise
 from corruptbench.corruptions.reward import RewardNoise, RewardReversal
 from corruptbench.registry import CORRUPTIONS
@@ -19,12 +19,13 @@ class Mixture(Corruption):
     """1 - (1 - rate)^4 of the rows are touched; every element is what it would be alone."""
 
     clip: bool = False  # keep corrupted actions inside [-1, 1]
+    preset: str = ""  # rdt2025 has no dynamics, and observations along trajectories; riql2024 its attacks in a row
 
     element = "mix"
 
     @abstractmethod
     def parts(self) -> tuple[Corruption, ...]:
-        """The four corruptions, in any order."""
+        """The corruptions, in order: with ``riql2024`` later ones see what the earlier ones did."""
 
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         fields: dict[str, np.ndarray] = {}
@@ -33,8 +34,9 @@ class Mixture(Corruption):
         if self.needs_surrogate:
             surrogate = self.needed(surrogate, dataset)
         for part in self.parts():
-            alone = part(dataset, streams, surrogate)
-            fields[FIELDS[part.element]] = getattr(alone.dataset, FIELDS[part.element])
+            seen = dataset.replace(**fields) if self.preset == "riql2024" else dataset
+            alone = part(seen, streams, surrogate)
+            fields.update({field: getattr(alone.dataset, field) for field in alone.masks})
             masks.update(alone.masks)
             audit.update(alone.audit)
         audit["mix"] = {"touched": float(np.logical_or.reduce(list(masks.values())).mean())}
@@ -47,15 +49,13 @@ class RandomMixture(Mixture):
     """obs-random, act-random, rew-random and dyn-random at once."""
 
     mode = "random"
+    presets = ("rdt2025",)
 
     def parts(self) -> tuple[Corruption, ...]:
         rate, scale = self.rate, self.scale
-        return (
-            ObservationNoise(rate, scale),
-            ActionNoise(rate, scale, clip=self.clip),
-            RewardNoise(rate, scale),
-            DynamicsNoise(rate, scale),
-        )
+        observations = ObservationNoise(rate, scale, preset=self.preset)
+        others = (ActionNoise(rate, scale, clip=self.clip), RewardNoise(rate, scale))
+        return (observations, *others) if self.preset else (observations, *others, DynamicsNoise(rate, scale))
 
 
 @CORRUPTIONS.register("mix-adv")
@@ -63,14 +63,16 @@ class RandomMixture(Mixture):
 class AdversarialMixture(Mixture):
     """obs-adv, act-adv, rew-adv and dyn-adv at once."""
 
+    surrogate: str = ""  # as in obs-adv
+
     mode = "adv"
     needs_surrogate = True
+    presets = ("riql2024", "rdt2025")
 
     def parts(self) -> tuple[Corruption, ...]:
-        rate, scale = self.rate, self.scale
-        return (
-            ObservationAttack(rate, scale),
-            ActionAttack(rate, scale, clip=self.clip),
-            RewardReversal(rate, scale),
-            DynamicsAttack(rate, scale),
-        )
+        rate, scale, preset = self.rate, self.scale, self.preset
+        observations = ObservationAttack(rate, scale, preset=preset)
+        others = (ActionAttack(rate, scale, clip=self.clip, preset=preset), RewardReversal(rate, scale))
+        if preset == "rdt2025":
+            return (observations, *others)
+        return (observations, *others, DynamicsAttack(rate, scale, preset=preset))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from corruptbench.corruptions import released
 from corruptbench.corruptions.audit import NoiseAudit
 from corruptbench.corruptions.corruption import FIELDS, Corruption
 from corruptbench.numerics import mean_and_std
@@ -25,14 +26,30 @@ class UniformNoise(Corruption):
         changed, audit = np.array(clean), NoiseAudit(self.scale)
         for part, uniforms in streams.uniform_blocks(self.element, "noise", *clean.shape):
             touched = rows[part]
-            noise = signed(uniforms[touched], self.scale)
+            noise = self.noise(uniforms[touched])
             changed[part][touched] = self.clipped(clean[part][touched] + noise * std)
             audit.add(noise)
         return self.replaced(dataset, field, changed, rows, audit.figures())
 
+    def noise(self, uniforms: np.ndarray) -> np.ndarray:
+        """Uniforms in [0, 1) to lambda."""
+        return signed(uniforms, self.scale)
+
     def clipped(self, values: np.ndarray) -> np.ndarray:
         """Values are not clipped unless the threat model says so."""
         return values
+
+
+@dataclass(frozen=True)
+class OnActions(UniformNoise):
+    """Noise on the actions."""
+
+    clip: bool = False  # keep corrupted actions inside [-1, 1]
+
+    element = "act"
+
+    def clipped(self, values: np.ndarray) -> np.ndarray:
+        return np.clip(values, -1, 1) if self.clip else values
 
 
 def signed(uniforms: np.ndarray, scale: float) -> np.ndarray:
@@ -53,20 +70,20 @@ def uniform_noise(
 class ObservationNoise(UniformNoise):
     """Uniform noise on the observations."""
 
+    preset: str = ""  # rdt2025: along trajectories
+
     element = "obs"
+    presets = ("rdt2025",)
+
+    def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
+        corrupted = super().__call__(dataset, streams, surrogate)
+        return released.along_trajectories(dataset, corrupted) if self.preset else corrupted
 
 
 @CORRUPTIONS.register("act-random")
 @dataclass(frozen=True)
-class ActionNoise(UniformNoise):
+class ActionNoise(OnActions):
     """Uniform noise on the actions."""
-
-    clip: bool = False  # keep corrupted actions inside [-1, 1]
-
-    element = "act"
-
-    def clipped(self, values: np.ndarray) -> np.ndarray:
-        return np.clip(values, -1, 1) if self.clip else values
 
 
 @CORRUPTIONS.register("dyn-random")

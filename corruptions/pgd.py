@@ -5,10 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+Value = Callable[[Tensor], Tensor]
+"""z of some rows ``(rows, d)`` to the value of each, ``(rows,)``."""
+
 STEPS = 40  # T
 
 
-def minimise(value: Callable[[Tensor], Tensor], start: Tensor, radius: float, steps: int = STEPS) -> Tensor:
+def minimise(value: Value, start: Tensor, radius: float, steps: int = STEPS) -> Tensor:
     """The best iterate per row of z <- clip(z - 2.5 radius / T sign(grad), -radius, radius), the start included.
 
     ``value`` maps ``(rows, d)`` to ``(rows,)``, each row on its own; ``start`` lies in the box.

@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 
 from corruptbench.errors import UsageError
-from corruptbench.numerics import chunks, mean_and_std
+from corruptbench.numerics import chunks, episode_returns, mean_and_std
 from corruptbench.types import TransitionDataset
 
 QUANTILES = (0, 25, 50, 75, 100)
 
 
-def episodes_of(dataset: TransitionDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(episodes,)`` float64 and length ``(episodes,)`` of every episode, as far as its rows are there."""
-    first = np.ones(len(dataset), bool)
-    first[1:] = dataset.episodes[1:] != dataset.episodes[:-1]
-    starts = np.flatnonzero(first)
-    returns = np.add.reduceat(dataset.rewards.astype(np.float64), starts)
-    return returns, np.diff(np.append(starts, len(dataset)))
-
-
 def describe(dataset: TransitionDataset) -> dict[str, Any]:
     """The figures of ``data info``, as JSON values."""
-    returns, lengths = episodes_of(dataset)
+    returns, lengths = episode_returns(dataset.rewards, dataset.episodes)
     env = dataset.environment
     return {
         "id": dataset.id,
@@ -118,7 +109,7 @@ def plot(path: Path, dataset: TransitionDataset, corrupted: TransitionDataset | 
     (over_time, by_return), (by_length, ranges) = figure.subplots(2, 2)
     versions = [(dataset, "clean", "tab:blue")] + ([(corrupted, threat, "tab:red")] if corrupted else [])
     for version, label, color in versions:
-        returns, lengths = episodes_of(version)
+        returns, lengths = episode_returns(version.rewards, version.episodes)
         if version is dataset or not np.array_equal(version.rewards, dataset.rewards):
             over_time.plot(returns, ".", markersize=2, color=color, label=label)
             by_return.hist(returns, bins=_bins(returns), color=color, alpha=0.6)
