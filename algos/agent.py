@@ -68,6 +68,14 @@ class Agent(ABC):
     def update_targets_(self, state: State) -> None:  # noqa: B027  an algorithm without target networks has nothing to do
         """Moves the target networks in place, after the last objective."""
 
+    def statistic(self, q: Tensor) -> Tensor:
+        """What an algorithm with critics trusts of their values, ``(..., K, batch)`` to ``(..., batch)``: the lowest.
+
+        It is what a white-box attack on the algorithm moves; the critics are the group ``critic`` of the state, K
+        networks of :func:`init_mlp` with ``ensemble=(K,)`` on ``[s, a]``.
+        """
+        return q.amin(-2)
+
     def act(self, state: State, observations: Tensor) -> Tensor:
         """Deterministic actions ``(batch, da)`` in [-1, 1] for normalised observations ``(batch, do)``."""
         return torch.tanh(mlp(state["actor"], observations))

@@ -74,7 +74,7 @@ class IQL(Agent):
 
     def q_statistic(self, critic: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """min_k Q_k(s, a), ``(..., batch)``: what V is trained against, and what an attack on IQL lowers."""
-        return q_values(critic, observations, actions).amin(-2)
+        return self.statistic(q_values(critic, observations, actions))
 
 
 def require_value_settings(agent: Any) -> None:

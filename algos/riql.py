@@ -80,4 +80,7 @@ class RIQL(Agent):
 
     def q_statistic(self, critic: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """The alpha-quantile of Q_k(s, a) over the critics, ``(..., batch)``: what V is trained against."""
-        return quantile(q_values(critic, observations, actions), self.alpha)
+        return self.statistic(q_values(critic, observations, actions))
+
+    def statistic(self, q: Tensor) -> Tensor:
+        return quantile(q, self.alpha)

@@ -1,18 +1,37 @@
 """From the words of a threat model to corrupted data: what ``run``, ``corrupt`` and ``data info`` have in common."""
 
-from corruptbench import settings
+import dataclasses
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from corruptbench import command, settings
 from corruptbench.contract import apply
+from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.corruptions.corruption import Corruption
-from corruptbench.errors import UsageError
-from corruptbench.registry import CORRUPTIONS
-from corruptbench.rng import unit_seeds
-from corruptbench.surrogates import surrogate_for
-from corruptbench.types import Corrupted, Streams, TransitionDataset
+from corruptbench.data import cache
+from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.registry import CORRUPTIONS, source_sha256
+from corruptbench.rng import PROTOCOL, unit_seeds
+from corruptbench.spec import CorruptionSpec
+from corruptbench.store import check_manifest, key_of, pretty, publish, read_json
+from corruptbench.surrogates import surrogate_for, surrogate_of_run
+from corruptbench.types import HASHED, Corrupted, Streams, Surrogate, TransitionDataset
+from corruptbench.versions import platform
+
+log = logging.getLogger(__name__)
+
+WHITE_BOX = "white-box"
 
 
 def named_corruption(text: str) -> tuple[str, Corruption]:
     """Name and threat model of ``obs-adv:rate=0.1``; raises UsageError for a wrong name or setting."""
     name, values = settings.parse_threat(text)
+    if name in ENSEMBLES:
+        raise UsageError(f"{name} is an ensemble of threat models, and one is needed here: {', '.join(members(text))}")
     return name, settings.build(CORRUPTIONS.get(name), values, f"--corrupt {name}")
 
 
@@ -26,8 +45,90 @@ def corruption_seed(unit: int | None = None, seed: int | None = None) -> int:
     return unit_seeds(unit or 0)[1] if seed is None else seed
 
 
-def corrupt(dataset: TransitionDataset, text: str, seed: int) -> Corrupted:
-    """A dataset under a threat model, as ``--corrupt`` spells it, with a corruption seed."""
+def corruption_spec(name: str, corruption: Corruption, surrogate: Surrogate | None) -> CorruptionSpec:
+    """What a threat model's result depends on, beside the data and the seed."""
+    others = {k: v for k, v in command.differing(corruption).items() if k not in ("rate", "scale")}
+    return CorruptionSpec(
+        name,
+        corruption.rate,
+        corruption.scale,
+        others,
+        surrogate.sha256 if surrogate else None,
+        source_sha256(type(corruption)),
+    )
+
+
+def with_surrogate(
+    corruption: Corruption, dataset: TransitionDataset, results: Path
+) -> tuple[Corruption, Surrogate | None]:
+    """The surrogate of an attack: the dataset's own, or a run of the user's, called by its id then."""
+    if not corruption.needs_surrogate:
+        return corruption, None
+    named = getattr(corruption, "surrogate", "")
+    if not named:
+        return corruption, surrogate_for(dataset)
+    if named == WHITE_BOX:
+        raise UsageError("surrogate=white-box attacks the learner of a run: it is for `corruptbench run` alone")
+    surrogate, run_id = surrogate_of_run(named, dataset, results)
+    return dataclasses.replace(corruption, surrogate=run_id), surrogate  # type: ignore[call-arg]
+
+
+def corrupt(dataset: TransitionDataset, text: str, seed: int, results: Path = Path("results")) -> Corrupted:
+    """A dataset under a threat model, as ``--corrupt`` spells it, with a corruption seed, as a run makes it."""
+    torch.set_num_threads(1)  # as a run's default: another number may give other last bits
     name, corruption = named_corruption(text)
-    surrogate = surrogate_for(dataset) if corruption.needs_surrogate else None
-    return apply(corruption, name, dataset, Streams(seed), surrogate)
+    corruption, surrogate = with_surrogate(corruption, dataset, results)
+    return corrupted(corruption, corruption_spec(name, corruption, surrogate), dataset, seed, surrogate)
+
+
+def corrupted(
+    corruption: Corruption, spec: CorruptionSpec, dataset: TransitionDataset, seed: int, surrogate: Surrogate | None
+) -> Corrupted:
+    """The corrupted dataset, computed or, for an attack, found in the cache under everything it depends on.
+
+    A plug-in's is always computed: what its module imports is in no key.
+    """
+    if surrogate is None or spec.source_sha256 is not None:
+        return apply(corruption, spec.name, dataset, Streams(seed), surrogate)
+    key = {
+        "protocol": PROTOCOL,
+        "dataset_sha256": dataset.sha256,
+        "corruption": dataclasses.asdict(spec),
+        "corruption_seed": seed,
+        **platform(),
+    }
+    folder = cache() / "corrupted" / key_of(key)
+    if folder.is_dir():
+        try:
+            return _read(folder, dataset)
+        except IntegrityError as error:
+            log.warning("%s; computing it again", error)
+    result = apply(corruption, spec.name, dataset, Streams(seed), surrogate)
+    try:
+        publish(folder, lambda temporary: _write(temporary, key, result), replace=True)
+    except ResourceError as error:
+        log.warning("%s; going on without the cache", error)
+    return result
+
+
+def _write(folder: Path, key: dict, result: Corrupted) -> None:
+    arrays = {f"masks.{field}": mask for field, mask in result.masks.items()}
+    arrays |= {field: getattr(result.dataset, field) for field in result.masks}
+    save_file(arrays, folder / "corrupted.safetensors")
+    card = {"key": key, "sha256": result.dataset.sha256, "audit": dict(result.audit)}
+    (folder / "corrupted.json").write_text(pretty(card))
+
+
+def _read(folder: Path, clean: TransitionDataset) -> Corrupted:
+    """The inverse of :func:`_write`; raises IntegrityError, naming the file, for what is damaged."""
+    check_manifest(folder)
+    path, card = folder / "corrupted.safetensors", read_json(folder / "corrupted.json")
+    try:
+        arrays = load_file(path)
+        masks = {name.removeprefix("masks."): arrays.pop(name) for name in sorted(arrays) if name.startswith("masks.")}
+        dataset = clean.replace(**{name: values for name, values in arrays.items() if name in HASHED})
+        if dataset.sha256 != card["sha256"]:
+            raise IntegrityError(f"{path}: its content is not what {folder / 'corrupted.json'} says")
+        return Corrupted(dataset, masks, card["audit"])
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path}: not readable as corrupted data: {error}") from error

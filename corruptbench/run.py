@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent
-from corruptbench.contract import apply
-from corruptbench.corrupting import named_corruption
+from corruptbench.corrupting import WHITE_BOX, corrupted, corruption_spec, named_corruption, with_surrogate
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
@@ -26,12 +25,12 @@ from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, ev
 from corruptbench.optimizers import RHO, Optimizer, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
-from corruptbench.rng import unit_seeds
-from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, OptimizerSpec, RunSpec
+from corruptbench.rng import stream, unit_seeds
+from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, OptimizerSpec, RunSpec
 from corruptbench.store import check_manifest, pretty, probe_writable, publish
-from corruptbench.surrogates import surrogate_for
+from corruptbench.surrogates import require_critics, surrogate_of_run
 from corruptbench.train import Learner
-from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
+from corruptbench.types import Corrupted, Surrogate, TransitionDataset
 from corruptbench.versions import versions
 from corruptbench.weights import save_weights
 
@@ -80,8 +79,12 @@ class Plan:
     score: bool = True
 
 
-def plan(request: RunRequest) -> Plan:
-    """Resolves and checks a request; raises UsageError, DataError or IntegrityError before anything is trained."""
+def plan(request: RunRequest, out: Path = Path("results"), *, engine: str = "auto", threads: int = 1) -> Plan:
+    """Resolves and checks a request; raises UsageError, DataError or IntegrityError before the run is begun.
+
+    A surrogate that is not there yet is trained here: the dataset's own, or for a white-box attack the learner itself
+    on the clean data, as a run of its own below ``out``, where runs that ``surrogate=`` names by their id lie too.
+    """
     if request.steps < 1:
         raise UsageError(f"--steps is {request.steps}, allowed is 1 and above")
     algorithm = ALGORITHMS.get(request.algo)
@@ -101,20 +104,20 @@ def plan(request: RunRequest) -> Plan:
     differences, track = preset(request.preset, request.algo, dataset.environment.id, corruption)
     agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
-    surrogate = surrogate_for(dataset) if corruption.needs_surrogate else None
-    others = {k: v for k, v in command.differing(corruption).items() if k not in ("rate", "scale")}
+    surrogate: Surrogate | None
+    if getattr(corruption, "surrogate", "") == WHITE_BOX:
+        widths = dataset.observations.shape[1], dataset.actions.shape[1]
+        require_critics(agent.init(*widths, lambda name: stream("widths", name)), request.algo, f"--corrupt {threat}")
+        log.info("white-box: %s is trained on the clean data first, unless that was done", request.algo)
+        clean = execute(plan(replace(request, corrupt="none"), out), out, engine=engine, threads=threads)
+        surrogate, _ = surrogate_of_run(clean.run_id, dataset, out)
+    else:
+        corruption, surrogate = with_surrogate(corruption, dataset, out)
     spec = RunSpec(
         dataset=dataset.id,
         dataset_sha256=dataset.sha256,
         environment=dataset.environment,
-        corruption=CorruptionSpec(
-            threat,
-            corruption.rate,
-            corruption.scale,
-            others,
-            surrogate.sha256 if surrogate else None,
-            source_sha256(type(corruption)),
-        ),
+        corruption=corruption_spec(threat, corruption, surrogate),
         algorithm=AlgorithmSpec(request.algo, dataclasses.asdict(agent), source_sha256(algorithm)),
         optimizer=OptimizerSpec(optimizer.name, optimizer.on, optimizer.rho),
         track=track,
@@ -232,9 +235,8 @@ class _Attempt:
         return self.record
 
     def corrupt(self) -> Corrupted:
-        planned = self.planned
-        streams = Streams(planned.spec.corruption_seed)
-        return apply(planned.corruption, planned.spec.corruption.name, planned.dataset, streams, planned.surrogate)
+        planned, spec = self.planned, self.planned.spec
+        return corrupted(planned.corruption, spec.corruption, planned.dataset, spec.corruption_seed, planned.surrogate)
 
     def learn(self, dataset: TransitionDataset) -> None:
         """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""

@@ -20,6 +20,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def key_of(value: Any) -> str:
+    """The name of what depends on ``value`` and nothing else: 32 hexadecimal digits of its canonical JSON's SHA-256."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+
+
 def pretty(value: Any) -> str:
     """JSON for people, equally deterministic, ending in a newline."""
     return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from corruptbench import command, settings
+from corruptbench.corruptions.auto import members
 from corruptbench.data import home
 from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
@@ -22,16 +23,21 @@ class Suite:
     name: str
     version: int
     datasets: tuple[str, ...]
-    corruptions: tuple[str, ...]  # as --corrupt spells them
+    corruptions: tuple[str, ...]  # as --corrupt spells them, ensembles among them
     algorithms: tuple[str, ...]  # name, or name+sam
     units: int
     steps: int = DEFAULT_STEPS
+
+    @property
+    def threats(self) -> tuple[str, ...]:
+        """The threat models, an ensemble's members in its place, each once."""
+        return tuple(dict.fromkeys(member for text in self.corruptions for member in members(text)))
 
     def requests(self) -> Iterator[RunRequest]:
         """Every run of the suite, unit by unit, so that an unfinished one has whole units."""
         for unit in range(self.units):
             for dataset in self.datasets:
-                for corrupt in self.corruptions:
+                for corrupt in self.threats:
                     for shown in self.algorithms:
                         algo, plus, optimizer = shown.partition("+")
                         yield RunRequest(
@@ -54,7 +60,7 @@ class Suite:
             and (spec.train_seed, spec.corruption_seed) == unit_seeds(spec.unit)
             and spec.steps == self.steps
             and (record.score is not None or record.outcome != "ok")  # --no-score
-            and _threat_of(record) in {threat_key(text) for text in self.corruptions}
+            and _threat_of(record) in {threat_key(text) for text in self.threats}
         )
 
     def rows(self) -> Iterator[dict[str, str]]:
@@ -62,7 +68,7 @@ class Suite:
         for request in self.requests():
             if request.unit == 0:
                 name, rate, scale, options = threat_key(request.corrupt)
-                presets = [option for option in options if option.startswith(PRESET)]
+                preset, others = split_preset(options)
                 agent = ALGORITHMS.get(request.algo)()
                 optimizer = optimizer_for(agent, request.optimizer)
                 yield {
@@ -75,8 +81,8 @@ class Suite:
                     "sam_on": "+".join(optimizer.on),
                     "rho": str(optimizer.rho) if optimizer.on else "",
                     "track": "universal",
-                    "preset": "".join(presets).removeprefix(PRESET),
-                    "options": ";".join(option for option in options if option not in presets),
+                    "preset": preset,
+                    "options": others,
                 }
 
 
@@ -86,6 +92,12 @@ def threat_key(text: str) -> tuple[str, float, float, tuple[str, ...]]:
     corruption = settings.build(CORRUPTIONS.get(name), pairs, f"threat model {text!r}")
     options = command.changed(corruption, "corruption")
     return name, corruption.rate, corruption.scale, tuple(f"{k}={v}" for k, v in sorted(options.items()))
+
+
+def split_preset(options: Iterable[str]) -> tuple[str, str]:
+    """A threat model's preset and its other settings, as the columns of a table have them."""
+    named = {option.removeprefix(PRESET) for option in options if option.startswith(PRESET)}
+    return "".join(named), ";".join(option for option in options if not option.startswith(PRESET))
 
 
 def _threat_of(record: RunRecord) -> tuple[str, float, float, tuple[str, ...]]:

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from corruptbench.algos.agent import State
 from corruptbench.algos.iql import IQL
 from corruptbench.data import ASSETS, cache
-from corruptbench.errors import IntegrityError
+from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.optimizers import Optimizer
+from corruptbench.records import RunRecord
 from corruptbench.rng import PROTOCOL, seed_from
 from corruptbench.spec import AlgorithmSpec
-from corruptbench.store import check_manifest, pretty, publish, read_json, sha256_file
-from corruptbench.train import Learner, Policy
+from corruptbench.store import check_manifest, key_of, pretty, publish, read_json, sha256_file
+from corruptbench.train import Learner, Policy, resolve_engine
 from corruptbench.types import TransitionDataset
-from corruptbench.versions import versions
+from corruptbench.versions import platform, versions
 from corruptbench.weights import load_weights, save_weights
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,8 @@ WEIGHTS, CARD = "surrogate.safetensors", "surrogate.json"
 
 
 @dataclass(frozen=True)
-class ClippedCritics:
-    """The minimum of IQL's critics and its actor, on raw observations."""
+class TrainedCritics:
+    """The critics and the actor of a trained algorithm, on raw observations."""
 
     model: Policy
     sha256: str
@@ -48,8 +50,8 @@ class ClippedCritics:
         return torch.stack([_network(params, x).squeeze(-1) for params in critics], -1)
 
     def value(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
-        return self.critics(observations, actions).amin(-1)
+        """What the algorithm trusts, of IQL min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
+        return self.model.agent.statistic(self.critics(observations, actions).transpose(-1, -2))
 
     def policy(self, observations: Tensor) -> Tensor:
         """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""
@@ -63,7 +65,7 @@ def _network(params: Sequence[Tensor], x: Tensor) -> Tensor:
     return torch.mm(x, params[-2]).add_(params[-1])
 
 
-def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:
+def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:
     """The dataset's surrogate: shipped, cached, or trained now."""
     for folder in (ASSETS / dataset.id, cache_folder(dataset)):
         if (folder / CARD).is_file():
@@ -72,7 +74,7 @@ def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:
                 path = folder / WEIGHTS
                 if sha256_file(path) != card["sha256"]:
                     raise IntegrityError(f"{path}: its content is not what {folder / CARD} says")
-                return ClippedCritics(load_weights(path), card["sha256"])
+                return TrainedCritics(load_weights(path), card["sha256"])
     log.info("no surrogate for %s yet: training IQL on the clean data for %d steps, once", dataset.id, STEPS)
     folder = cache_folder(dataset)
     publish(folder, lambda temporary: write_surrogate(temporary, dataset))
@@ -80,9 +82,51 @@ def surrogate_for(dataset: TransitionDataset) -> ClippedCritics:
     return surrogate_for(dataset)
 
 
+def surrogate_of_run(name: str, dataset: TransitionDataset, results: Path) -> tuple[TrainedCritics, str]:
+    """The critics of a finished run, named by its folder or by its id below ``results``, and its id.
+
+    Raises UsageError for what is no run, has no critics, or has others than the dataset needs; IntegrityError for a
+    folder that is damaged.
+    """
+    where = f"surrogate={name}"
+    found = [folder for folder in (Path(name), results / name) if (folder / "record.json").is_file()]
+    if not found:
+        raise UsageError(f"{where}: no run lies in {name} or in {results / name}")
+    folder = found[0]
+    check_manifest(folder)
+    record = RunRecord.read(folder / "record.json")
+    weights = folder / "agent.safetensors"
+    if record.outcome != "ok" or not weights.is_file():
+        raise UsageError(f"{where}: the run ended as {record.outcome!r}, and only one that is ok has critics")
+    model = load_weights(weights)
+    critic = require_critics(model.state, record.spec.algorithm.name, where)
+    needed = dataset.observations.shape[1] + dataset.actions.shape[1]
+    if critic[0].shape[-2] != needed:
+        raise UsageError(f"{where}: its critics take {critic[0].shape[-2]} values, and {dataset.id} has {needed}")
+    if record.spec.dataset_sha256 != dataset.sha256:
+        log.info("%s was trained on %s, and not on the data that are attacked", where, record.spec.dataset)
+    return TrainedCritics(model, sha256_file(weights)), record.run_id
+
+
+def require_critics(state: State, algorithm: str, where: str) -> list[Tensor]:
+    """The critics of an algorithm's state; raises UsageError where it has none."""
+    critic = state.get("critic")
+    if not critic or critic[0].ndim != 3:
+        raise UsageError(f"{where}: {algorithm} has no critics to attack")
+    return critic
+
+
 def cache_folder(dataset: TransitionDataset) -> Path:
-    """Where a trained surrogate is kept, below the cache."""
-    return cache() / "surrogates" / f"{PROTOCOL}-{dataset.sha256[:16]}-{STEPS}"
+    """Where a trained surrogate is kept, below the cache, under everything that its bytes depend on."""
+    key = {
+        "protocol": PROTOCOL,
+        "dataset_sha256": dataset.sha256,
+        "train_seed": SEED,
+        "steps": STEPS,
+        "engine": resolve_engine("auto"),
+        **platform(),
+    }
+    return cache() / "surrogates" / key_of(key)
 
 
 def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:

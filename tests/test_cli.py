@@ -18,7 +18,9 @@ from corruptbench.settings import names
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 KNOWN_CORRUPTIONS = (
-    "act-adv, act-random, dyn-adv, dyn-random, mix-adv, mix-random, none, obs-adv, obs-random, rew-adv, rew-random"
+    "act-adv, act-gauss, act-inflate, act-random, act-swap, act-targeted, act-zero, dyn-adv, dyn-gauss, dyn-inflate, "
+    "dyn-random, dyn-swap, dyn-targeted, dyn-zero, mix-adv, mix-random, none, obs-adv, obs-gauss, obs-inflate, "
+    "obs-random, obs-swap, obs-targeted, obs-zero, rew-adv, rew-random, rew-swap, rew-targeted, rew-zero"
 )
 
 
@@ -36,7 +38,7 @@ def untrained(monkeypatch):
     def trained(*arguments, **settings):
         pytest.fail("a run began")
 
-    for name in ("apply", "Learner", "surrogate_for"):
+    for name in ("corrupted", "Learner", "with_surrogate"):
         monkeypatch.setattr(running, name, trained)
 
 
@@ -458,7 +460,7 @@ def test_list_corruptions_has_a_line_and_the_defaults_of_each(capsys):
     assert all(len(line.split()) > 2 for line in lines[::2])
     defaults = dict(zip(CORRUPTIONS.names(), (line.strip() for line in lines[1::2]), strict=True))
     assert defaults["none"] == "rate=0.0  scale=1.0"
-    assert defaults["act-adv"] == "rate=0.3  scale=1.0  clip=False"
+    assert defaults["act-random"] == "rate=0.3  scale=1.0  clip=False"
 
 
 def test_list_datasets_says_how_large_they_are(capsys, hopper):
@@ -664,7 +666,7 @@ class AnySurrogate:
 @pytest.fixture
 def oracle(monkeypatch):
     """Plans RIQL with the preset; no surrogate is trained, because none is asked."""
-    monkeypatch.setattr(running, "surrogate_for", lambda dataset: AnySurrogate())
+    monkeypatch.setattr(running, "with_surrogate", lambda corruption, dataset, out: (corruption, AnySurrogate()))
 
     def planned(dataset, corrupt, env="Hopper-v5", **settings):
         env = env if dataset.startswith("file:") else None

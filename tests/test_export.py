@@ -11,10 +11,11 @@ from builders_steps import slow_d4rl_rows, steps_of, write
 from corruptbench.cli import main
 from corruptbench.corrupting import corrupt, corruption_seed
 from corruptbench.data import load, load_rows
-from corruptbench.data.describe import describe, episodes_of, text
+from corruptbench.data.describe import describe, text
 from corruptbench.data.export import fields_of, rows_of_corrupted, write_hdf5
 from corruptbench.environments import Space, environment
 from corruptbench.errors import ResourceError, UsageError
+from corruptbench.numerics import episode_returns
 from corruptbench.rng import unit_seeds
 from corruptbench.types import HASHED
 
@@ -104,7 +105,9 @@ def test_corrupt_writes_what_run_trains_on(tmp_path, path, dataset, capsys):
     code, printed, _ = run(*named, "--unit", 3, "--out", out, capsys=capsys)
     expected = corrupt(dataset, "mix-random:rate=0.5", unit_seeds(3)[1])
     assert code == 0
-    assert printed == f"{out}: 13 transitions, SHA-256 of the content {expected.dataset.sha256}\n"
+    lines = printed.splitlines()
+    assert lines[0] == f"{out}: 13 transitions, SHA-256 of the content {expected.dataset.sha256}"
+    assert [line.split(":")[0] for line in lines[1:]] == [f"audit of {e}" for e in ("obs", "act", "rew", "dyn", "mix")]
     again = load(f"file:{out}", HOPPER)
     assert again.sha256 == expected.dataset.sha256
     with np.load(tmp_path / "c.hdf5.masks.npz") as masks:
@@ -142,7 +145,7 @@ def test_corrupt_says_what_is_wrong_before_it_reads_anything(tmp_path, capsys):
     assert code == 2
     assert err.startswith("corruptbench corrupt: unknown corruption 'obs-rndom'")
     code, _, err = run("corrupt", "--corrupt", "obs-random", "--out", tmp_path / "x.csv", capsys=capsys)
-    assert (code, err) == (2, f"corruptbench corrupt: --out {tmp_path / 'x.csv'} must end in .hdf5\n")
+    assert (code, err) == (2, f"corruptbench corrupt: --out {tmp_path / 'x.csv'} must end in .hdf5, or be minari:ID\n")
 
 
 # convert
@@ -208,7 +211,7 @@ def test_a_target_of_no_known_kind(path, capsys):
 
 
 def test_episodes(dataset):
-    returns, lengths = episodes_of(dataset)
+    returns, lengths = episode_returns(dataset.rewards, dataset.episodes)
     assert lengths.tolist() == [3, 4, 1, 5]
     slow = [sum(map(float, dataset.rewards[a:b])) for a, b in ((0, 3), (3, 7), (7, 8), (8, 13))]
     np.testing.assert_allclose(returns, slow)
@@ -221,20 +224,24 @@ def test_figures(dataset):
     column = dataset.observations[:, 4].astype(np.float64)
     expected = {"min": column.min(), "mean": column.mean(), "std": column.std(), "max": column.max()}
     assert found["features"]["observations"][4] == pytest.approx(expected, rel=1e-6)
-    assert found["normalized_mean"] == pytest.approx(HOPPER.normalized(episodes_of(dataset)[0].mean()))
+    returns, _ = episode_returns(dataset.rewards, dataset.episodes)
+    assert found["normalized_mean"] == pytest.approx(HOPPER.normalized(returns.mean()))
 
 
 def test_before_and_after(path, dataset, capsys, tmp_path):
-    after = corrupt(dataset, "rew-random", unit_seeds(0)[1]).dataset
-    shown = text(describe(dataset), describe(after), "rew-random").splitlines()
+    result = corrupt(dataset, "rew-random", unit_seeds(0)[1])
+    shown = text(describe(dataset), describe(result.dataset), "rew-random").splitlines()
     lines = [i for i, line in enumerate(shown) if line.startswith("  rew-random")]
     assert [shown[i - 1].split()[0] for i in lines] == ["returns", "rewards"]  # and nothing else changes
     named = ("data", "info", f"file:{path}", "--env", "Hopper-v5", "--corrupt", "rew-random")
     code, out, _ = run(*named, capsys=capsys)
     assert code == 0
-    assert out.splitlines() == shown
+    figures = result.audit["rew"]
+    audit = f"audit of rew: rate {figures['rate']:.4g}, mean change {figures['mean_change']:.4g}"
+    assert out.splitlines() == [*shown, audit]
     code, out, _ = run(*named, "--json", capsys=capsys)
     assert set(json.loads(out)) == {"clean", "rew-random"}
+    assert json.loads(out)["rew-random"]["audit"] == result.audit
     picture = tmp_path / "x.png"
     code, _, err = run(*named, "--plot", picture, capsys=capsys)
     assert (code, err.splitlines()[-1]) == (0, f"drawn: {picture}")
@@ -247,7 +254,7 @@ def test_before_and_after(path, dataset, capsys, tmp_path):
 def test_a_csv_of_episodes_of_the_card_is_what_info_counts():
     """The shipped card and ``data info`` agree."""
     dataset = load("hopper-replay")
-    returns, lengths = episodes_of(dataset)
+    returns, lengths = episode_returns(dataset.rewards, dataset.episodes)
     from corruptbench.data import ASSETS
 
     rows = csv.DictReader(io.StringIO((ASSETS / "hopper-replay" / "episodes.csv").read_text()))

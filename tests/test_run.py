@@ -28,6 +28,7 @@ from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.rng import episode_seeds, unit_seeds
 from corruptbench.run import RunRequest, execute, plan
 from corruptbench.spec import RunSpec
+from corruptbench.types import Streams
 from corruptbench.weights import load_weights
 
 TINY = {"hidden": (16, 16), "batch_size": 32}
@@ -164,7 +165,7 @@ def test_the_record_has_the_fields_of_the_design(finished, small_file):
 def test_the_hashes_in_the_record_are_those_of_the_data(finished, small_file):
     record = record_of(finished)
     planned = plan(request_for(small_file))
-    streams = running.Streams(planned.spec.corruption_seed)
+    streams = Streams(planned.spec.corruption_seed)
     assert record["dataset"]["sha256"] == record["spec"]["dataset_sha256"] == planned.dataset.sha256
     corrupted = planned.corruption(planned.dataset, streams)
     assert record["corruption"] == {"sha256": corrupted.dataset.sha256, "audit": corrupted.audit}

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     info.add_argument("--corrupt", help="threat model, to see the same before and after")
     info.add_argument("--unit", type=int, default=0, help="whose corruption seed is taken")
     info.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with a corruption")
+    info.add_argument("--runs", type=Path, default=Path("results"), help="folder of the runs that surrogate= names")
     info.add_argument("--plot", type=Path, help="PNG, SVG or PDF that is drawn (extra report)")
     info.add_argument("--json", action="store_true", help="print JSON instead of the table")
     check = verbs.add_parser("check", help="passes a dataset through the gate and prints what it saw")
@@ -88,7 +89,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from corruptbench.data.describe import check_plot, describe, plot, text
+    from corruptbench.data.describe import audit_text, check_plot, describe, plot, text
 
     if options.plot:
         check_plot(options.plot)
@@ -103,12 +104,14 @@ def _info(options: argparse.Namespace) -> int:
     dataset = load_rows(options).dataset()
     before, after, corrupted = describe(dataset), None, None
     if options.corrupt:
-        corrupted = corrupt(dataset, options.corrupt, seed).dataset
-        after = describe(corrupted)
+        result = corrupt(dataset, options.corrupt, seed, options.runs)
+        corrupted, audit = result.dataset, dict(result.audit)
+        after = {**describe(corrupted), "audit": audit}
     if options.json:
         print(json.dumps({"clean": before, **({options.corrupt: after} if after else {})}, indent=1))
     else:
         print(text(before, after, options.corrupt or ""), end="")
+        print(audit_text(after["audit"]) if after else "", end="")
     if options.plot:
         plot(options.plot, dataset, corrupted, options.corrupt or "")
         print(f"drawn: {options.plot}", file=sys.stderr)

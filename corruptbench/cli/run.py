@@ -51,7 +51,8 @@ def build_parser(algo: str | None) -> Parser:
     what = parser.add_argument_group("what is run")
     what.add_argument("--algo", help="algorithm: bc, iql, riql, a plug-in's name, or package.module:Class")
     what.add_argument(
-        "--corrupt", help="threat model, as obs-adv or obs-adv:rate=0.1,scale=0.5; 'none' is the clean dataset"
+        "--corrupt",
+        help="threat model, as obs-adv or obs-adv:rate=0.1,scale=0.5; none is the clean dataset, obs-auto an ensemble",
     )
     what.add_argument("--dataset", default="hopper-replay", help=NAMES)
     what.add_argument("--optimizer", help="adam or sam (default: adam)")
@@ -173,8 +174,9 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Plans, announces, executes, prints; 1 where the run did not end well."""
-    from corruptbench.cli.table import beside_the_table
+    """Plans, announces, executes, prints; 1 where a run did not end well. An ensemble is one run after the other."""
+    from corruptbench.cli.table import beside_the_table, worst_of
+    from corruptbench.corruptions.auto import members
     from corruptbench.run import execute, plan
     from corruptbench.store import probe_writable
 
@@ -182,8 +184,14 @@ def run(options: argparse.Namespace) -> int:
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
-    planned = plan(request)
-    print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
-    record = execute(planned, options.out, engine=options.engine, threads=options.threads, force=options.force)
-    print(record.text() if options.json else beside_the_table(record, options.out), end="")
-    return 0 if record.outcome == "ok" else 1
+    how: dict[str, Any] = {"engine": options.engine, "threads": options.threads}
+    records = []
+    for threat in members(request.corrupt):
+        planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
+        print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
+        record = execute(planned, options.out, force=options.force, **how)
+        print(record.text() if options.json else beside_the_table(record, options.out), end="")
+        records.append(record)
+    if len(records) > 1 and not options.json:
+        print(worst_of(request.corrupt, records), end="")
+    return 0 if all(record.outcome == "ok" for record in records) else 1

@@ -1,6 +1,7 @@
 """One run's row beside the shipped rows of its cell, as the terminal shows it."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from corruptbench import stats
@@ -20,7 +21,7 @@ def beside_the_table(record: RunRecord, out: Path) -> str:
         groups[label(row)].append(row)
 
     lines = [
-        f"{mine['dataset']}, {mine['corruption']} (rate {mine['rate']}, scale {mine['scale']}), "
+        f"{mine['dataset']}, {threat(mine)} (rate {mine['rate']}, scale {mine['scale']}), "
         f"{int(mine['steps']):,} steps, {mine['environment']}",
         "",
         f"{'normalized score':<24} {'mean':>7} {'std':>6} {'n':>3} {'failed':>6}   units",
@@ -41,6 +42,24 @@ def beside_the_table(record: RunRecord, out: Path) -> str:
     return "\n".join([*lines, "", f"{out / record.run_id}", record.command, ""])
 
 
+def worst_of(ensemble: str, records: Sequence[RunRecord]) -> str:
+    """Each attack of an ensemble with one learner's score under it, the worst one last."""
+    rows = [run_row(record) for record in records]
+    scores = {threat(row): float(row["normalized"] or row["return_mean"] or "nan") for row in rows}
+    lines = ["", f"{ensemble}: {label(rows[0])}", *(f"{name:<32} {score:>7.1f}" for name, score in scores.items())]
+    if any(record.outcome != "ok" for record in records):
+        return "\n".join([*lines, "no worst case: not every run is ok", ""])
+    worst = min(scores, key=lambda name: scores[name])
+    return "\n".join([*lines, f"{'worst case: ' + worst:<32} {scores[worst]:>7.1f}", ""])
+
+
+def threat(row: Row) -> str:
+    """A row's threat model as ``--corrupt`` spells it, without its rate and its scale."""
+    words = [f"preset={row['preset']}"] * bool(row["preset"])
+    words += [o.removeprefix("corruption.") for o in row["options"].split(";") if o.startswith("corruption.")]
+    return ":".join([row["corruption"], ",".join(words)] if words else [row["corruption"]])
+
+
 def label(row: Row) -> str:
     """``riql+sam``, with its track and its settings where they are not the usual ones."""
     parts = [shown_name(row["algo"], row["optimizer"])]
@@ -50,7 +69,8 @@ def label(row: Row) -> str:
         parts.append(f"rho={row['rho']}")
     if row["track"] != "universal":
         parts.append(f"({row['track']})")
-    return " ".join([*parts, *filter(None, [row["options"]])])
+    own = [option for option in row["options"].split(";") if option and not option.startswith("corruption.")]
+    return " ".join([*parts, *filter(None, [";".join(own)])])
 
 
 def _usual_objectives(algo: str) -> str:

@@ -80,6 +80,16 @@ def text(before: Mapping[str, Any], after: Mapping[str, Any] | None = None, thre
     return "\n".join(lines) + "\n"
 
 
+def audit_text(audit: Mapping[str, Any]) -> str:
+    """What a corruption did, a line an element, with its flags (section 2)."""
+    lines = []
+    for element, figures in audit.items():
+        parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items() if name != "surrogate_weak"]
+        flag = "; surrogate-weak: the attack moves the value less than noise does" * bool(figures.get("surrogate_weak"))
+        lines.append(f"audit of {element}: {', '.join(parts)}{flag}\n")
+    return "".join(lines)
+
+
 def _line(title: str, cells: list[float]) -> str:
     return f"{title:<22.22}" + "".join(f"{cell:>10.4g}" for cell in cells)
 
