@@ -15,9 +15,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from corruptbench import stats
+from corruptbench.cli.table import threat
+from corruptbench.corruptions.auto import members
 from corruptbench.data import ASSETS, shipped
+from corruptbench.listing import run_row, shown_name
 from corruptbench.records import RunRecord, read_records
-from corruptbench.report import run_row, shown_name
 from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.suites import suite
 
@@ -35,6 +37,7 @@ def main() -> None:
     insert(ROOT / "docs" / "learning.md", "horizon", horizon_table(horizon))
     insert(ROOT / "docs" / "learning.md", "core", core_table(core))
     insert(ROOT / "README.md", "core", core_table(core))
+    insert(ROOT / "docs" / "attacks.md", "harm", harm_table(records))
     for dataset, card in shipped().items():
         insert(ASSETS / dataset / "README.md", "learned", learned_table(records, dataset, card))
     curves("horizon", horizon, lambda r: "IQL on the clean data", lambda r: f"{r.spec.steps:,} steps")
@@ -111,6 +114,60 @@ def core_table(records: list[RunRecord]) -> str:
         cells = [cell(scores(groups[algorithm, corruption])) for corruption in shown]
         lines.append(f"| {algorithm} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+HARM_STEPS = 25_000
+HARM = ("none", *members("obs-auto"), "obs-adv:preset=rdt2025")
+"""The attacks of scripts/attack_study.sh: those of the ensemble, and a published one that touches s' too."""
+
+
+def harm_table(records: list[RunRecord]) -> str:
+    """IQL and RIQL on hopper-replay under each attack, beside what it did to the surrogate's value."""
+    groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        if is_harm(record):
+            groups[threat(run_row(record)), name(record)].append(record)
+    lines = ["| attack | value before | value after | iql | riql |", "|---|---:|---:|---|---|"]
+    for attack in HARM:
+        runs = [groups[attack, learner] for learner in ("iql", "riql")]
+        audit = next((r.corruption["audit"].get("obs", {}) for found in runs for r in found), {})
+        values = [f"{audit[which]:.0f}" if which in audit else "" for which in ("value_before", "value_after")]
+        lines.append(f"| `{attack}` | {' | '.join([*values, *(with_interval(scores(found)) for found in runs)])} |")
+    worst = [worst_of({a: groups[a, learner] for a in members("obs-auto")}) for learner in ("iql", "riql")]
+    return "\n".join([*lines, f"| worst case, `obs-auto` | | | {' | '.join(worst)} |"])
+
+
+def is_harm(record: RunRecord) -> bool:
+    """A run of the study: the usual settings, so many steps, an attack of the list."""
+    spec = record.spec
+    usual = all(option.startswith("corruption.") for option in record.options)
+    cell_of = (spec.dataset, spec.steps, spec.corruption.scale, spec.corruption.rate in (0.0, 0.3))
+    return (
+        cell_of == ("hopper-replay", HARM_STEPS, 1.0, True)
+        and name(record) in ("iql", "riql")
+        and spec.unit is not None
+        and usual
+        and threat(run_row(record)) in HARM
+    )
+
+
+def with_interval(values: list[float]) -> str:
+    """``18.1 [13.4, 22.8] (n=3)``: Student's interval, which two and more units have."""
+    if not values:
+        return "-"
+    bounds = stats.t_interval(values)
+    shown = f" [{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else ""
+    return f"{stats.mean(values):.1f}{shown} (n={len(values)})"
+
+
+def worst_of(attacks: dict[str, list[RunRecord]]) -> str:
+    """The lowest mean over attacks, each with the same units, those that all of them have."""
+    by_unit = {a: {r.spec.unit: scores([r])[0] for r in runs} for a, runs in attacks.items()}
+    shared = sorted(set.intersection(*(set(units) for units in by_unit.values())), key=str)
+    if not shared:
+        return "-"
+    found = stats.worst_case({a: [units[unit] for unit in shared] for a, units in by_unit.items()}, "harm")
+    return f"{found.mean:.1f}, `{found.attack}` (n={len(shared)})"
 
 
 def cell(values: list[float]) -> str:

@@ -8,21 +8,26 @@ import pytest
 
 from corruptbench.contract import apply
 from corruptbench.data import ASSETS, shipped
+from corruptbench.listing import read_csv
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
-from corruptbench.report import LEADERBOARD, read_csv
+from corruptbench.report import LEADERBOARD
 from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.types import Streams
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def results():
-    spec = importlib.util.spec_from_file_location("results", ROOT / "scripts" / "results.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def results():
+    return script("results")
 
 
 def test_the_tables_in_the_docs_are_made_from_the_records(results):
@@ -33,10 +38,21 @@ def test_the_tables_in_the_docs_are_made_from_the_records(results):
     assert f"<!-- core -->\n{core}\n<!-- /core -->" in learning
     assert f"<!-- horizon -->\n{horizon}\n<!-- /horizon -->" in learning
     assert f"<!-- core -->\n{core}\n<!-- /core -->" in (ROOT / "README.md").read_text("utf-8")
+    harm = results.harm_table(records)
+    assert f"<!-- harm -->\n{harm}\n<!-- /harm -->" in (ROOT / "docs" / "attacks.md").read_text("utf-8")
     for dataset, card in shipped().items():
         learned = results.learned_table(records, dataset, card)
         text = (ASSETS / dataset / "README.md").read_text("utf-8")
         assert f"<!-- learned -->\n{learned}\n<!-- /learned -->" in text
+
+
+def test_the_tables_of_the_attacks_are_made_from_the_measurements():
+    """docs/figures/attacks.csv holds every dataset, element, rate and attack, and the doc shows it."""
+    table = script("attack_table")
+    rows, doc = table.read(), (ROOT / "docs" / "attacks.md").read_text("utf-8")
+    assert len(rows) == len(shipped()) * 3 * (4 + 4 + 3)
+    assert f"<!-- values -->\n{table.values(rows)}\n<!-- /values -->" in doc
+    assert f"<!-- coordinates -->\n{table.coordinates(rows)}\n<!-- /coordinates -->" in doc
 
 
 def test_every_listed_run_has_its_record_and_curve(results):

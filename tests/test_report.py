@@ -13,12 +13,14 @@ from corruptbench import report
 from corruptbench.cli.table import beside_the_table
 from corruptbench.environments import environment
 from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError
+from corruptbench.listing import read_csv, runs_csv, shown_name
 from corruptbench.records import RunRecord, read_records
-from corruptbench.report import LEADERBOARD, build, build_all, read_csv, runs_csv, summary_csv, sums_of
+from corruptbench.report import LEADERBOARD, build, build_all, sums_of
 from corruptbench.rng import unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, OptimizerSpec, RunSpec
 from corruptbench.stats import interval, mean, std, worst_quarter
 from corruptbench.suites import Suite, suite, suite_names
+from corruptbench.summary import summary_csv
 from corruptbench.types import Environment
 
 RUNS = (
@@ -655,7 +657,7 @@ def test_beside_the_table_is_as_the_shipped_tables_are():
     """Whatever is shipped at the time: a run of the core's first cell is shown beside it."""
     text = beside_the_table(record("mine", None, 1.0, suite("core").corruptions[0]), Path("results"))
     core = [row for row in report.shipped_runs() if row["corruption"] == suite("core").corruptions[0]]
-    names = {report.shown_name(row["algo"], row["optimizer"]) for row in core}
+    names = {shown_name(row["algo"], row["optimizer"]) for row in core}
     for name in names:
         assert any(line.startswith(f"{name} ") for line in text.splitlines())
     assert ("(no shipped run" in text) == (not names)

@@ -26,7 +26,7 @@ LEVELS = (
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
     ("optimizers", "train", "evaluate", "weights", "surrogates", "contract", "command", "plain", "corrupting"),
     ("run", "collect", "bench"),
-    ("suites", "stats", "report"),
+    ("suites", "stats", "listing", "summary", "report"),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corruptbench import stats
+from corruptbench.listing import Row, cell, order, run_row, shown_name
 from corruptbench.optimizers import RHO, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
-from corruptbench.report import Row, cell, order, run_row, shipped_runs, shown_name
+from corruptbench.report import shipped_runs
 
 
 def beside_the_table(record: RunRecord, out: Path) -> str:
