@@ -109,7 +109,8 @@ def plan(request: RunRequest, out: Path = Path("results"), *, engine: str = "aut
         widths = dataset.observations.shape[1], dataset.actions.shape[1]
         require_critics(agent.init(*widths, lambda name: stream("widths", name)), request.algo, f"--corrupt {threat}")
         log.info("white-box: %s is trained on the clean data first, unless that was done", request.algo)
-        clean = execute(plan(replace(request, corrupt="none"), out), out, engine=engine, threads=threads)
+        learner = replace(request, corrupt="none", preset=None, algo_options=dataclasses.asdict(agent))
+        clean = execute(plan(learner, out), out, engine=engine, threads=threads)
         surrogate, _ = surrogate_of_run(clean.run_id, dataset, out)
     else:
         corruption, surrogate = with_surrogate(corruption, dataset, out)

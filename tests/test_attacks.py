@@ -113,6 +113,14 @@ def test_white_box_attacks_the_learner_itself(small_file, tmp_path, caplog):
     assert "--corrupt act-adv:rate=0.2,surrogate=white-box" in planned.command
 
 
+def test_white_box_has_the_settings_of_the_learner_that_is_attacked(small_file, tmp_path):
+    """A preset has a row for the attack and none for the clean data: the surrogate takes that of the attack."""
+    request = asked(small_file, "dyn-adv:surrogate=white-box", algo="riql", preset="riql-oracle")
+    planned = plan(request, tmp_path, engine="eager")
+    assert planned.agent.alpha == 0.5
+    assert planned.surrogate.model.agent == planned.agent
+
+
 def test_what_cannot_be_attacked_is_said(small_file, dataset, tmp_path, capsys):
     bc = done(asked(small_file, algo="bc"), tmp_path)
     wrong = {
@@ -340,6 +348,9 @@ def test_run_takes_an_ensemble_member_by_member_and_ends_with_the_worst(small_fi
     assert table[5].split()[:2] == ["worst", "case:"]
     assert float(table[5].split()[-1]) == min(scores)
     assert len(list((tmp_path / "out").iterdir())) == 5
+    assert command("run", *settings, *source, "--corrupt", "rew-auto", "--out", tmp_path / "out", "--json") == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [found["spec"]["corruption"]["name"] for found in records] == list(ENSEMBLES["rew-auto"])
 
 
 def test_the_worst_case_is_the_lowest_mean_and_its_interval_takes_the_minimum_again():

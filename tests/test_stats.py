@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from corruptbench.stats import RESAMPLES, interval, mean, std, with_floor, worst_quarter
+from corruptbench.stats import RESAMPLES, interval, mean, std, t_interval, with_floor, worst_quarter
 
 SCORES = [12.0, 30.5, -4.0, 55.25, 21.0, 8.0, 44.0]
 
@@ -124,3 +124,18 @@ def test_interval_covers():
         low, high = interval((50 + 10 * rng.normal(size=10)).tolist(), str(case))
         covered += low <= 50 <= high
     assert 0.86 < covered / 300 < 0.95
+
+
+def test_students_interval_of_a_few_units():
+    """Against the quantile by bisection of the distribution function, integrated numerically."""
+    for n in range(2, 11):
+        scores = [float((7 * i) % 5) for i in range(n)]
+        low, high = t_interval(scores)
+        assert (low + high) / 2 == pytest.approx(np.mean(scores))
+        quantile = (high - low) / 2 / (np.std(scores, ddof=1) / math.sqrt(n))
+        x = np.linspace(0, quantile, 200_001)
+        density = (1 + x**2 / (n - 1)) ** (-n / 2)
+        density *= math.gamma(n / 2) / (math.sqrt((n - 1) * math.pi) * math.gamma((n - 1) / 2))
+        assert np.trapezoid(density, x) == pytest.approx(0.475, abs=2e-5)
+    assert t_interval([1.0]) is None
+    assert t_interval([1.0] * 11) is None

@@ -88,7 +88,9 @@ def build_parser(algo: str | None) -> Parser:
     how.add_argument(
         "--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler, else eager"
     )
-    how.add_argument("--json", action="store_true", help="print the record instead of the table")
+    how.add_argument(
+        "--json", action="store_true", help="print the record instead of the table, of an ensemble a list of them"
+    )
     how.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if algo:
         add_algorithm(parser, algo)
@@ -178,7 +180,7 @@ def run(options: argparse.Namespace) -> int:
     from corruptbench.cli.table import beside_the_table, worst_of
     from corruptbench.corruptions.auto import members
     from corruptbench.run import execute, plan
-    from corruptbench.store import probe_writable
+    from corruptbench.store import pretty, probe_writable
 
     request = request_of(options)
     probe_writable(options.out)
@@ -190,8 +192,12 @@ def run(options: argparse.Namespace) -> int:
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
         print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
         record = execute(planned, options.out, force=options.force, **how)
-        print(record.text() if options.json else beside_the_table(record, options.out), end="")
+        if not options.json:
+            print(beside_the_table(record, options.out), end="")
         records.append(record)
-    if len(records) > 1 and not options.json:
+    if options.json:
+        found = [record.to_json() for record in records]
+        print(pretty(found if len(found) > 1 else found[0]), end="")
+    elif len(records) > 1:
         print(worst_of(request.corrupt, records), end="")
     return 0 if all(record.outcome == "ok" for record in records) else 1
