@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from corruptbench.errors import UsageError
+from corruptbench.errors import UsageError, nearest
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
 
 FIELDS = {"obs": "observations", "act": "actions", "rew": "rewards", "dyn": "next_observations"}
@@ -40,7 +40,8 @@ class Corruption(ABC):
             raise UsageError(f"{self.name} has no scale: scale is {self.scale}, allowed is 1")
         preset = getattr(self, "preset", "")
         if self.presets and preset and preset not in self.presets:
-            raise UsageError(f"{self.name}: preset is {preset!r}, allowed are {' and '.join(self.presets)}")
+            allowed = f"{'is' if len(self.presets) == 1 else 'are'} {' and '.join(self.presets)}"
+            raise UsageError(f"{self.name}: preset is {preset!r}, allowed {allowed}{nearest(preset, self.presets)}")
 
     @abstractmethod
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:

@@ -7,7 +7,7 @@ import torch
 
 from corruptbench.corruptions.attack import CHUNK, OnActions, OnDynamics, OnObservations, ValueAttack
 from corruptbench.corruptions.reward import RewardReversal
-from corruptbench.errors import UsageError
+from corruptbench.errors import UsageError, nearest
 from corruptbench.numerics import episode_returns
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.types import Streams, Surrogate, TransitionDataset
@@ -26,7 +26,7 @@ class Targeted(ValueAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.by not in BY:
-            raise UsageError(f"{self.name}: by is {self.by!r}, allowed are {' and '.join(BY)}")
+            raise UsageError(f"{self.name}: by is {self.by!r}, allowed are {' and '.join(BY)}{nearest(self.by, BY)}")
 
     def rows(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> np.ndarray:
         if self.by == "return":

@@ -16,6 +16,7 @@ from corruptbench.cli import main
 from corruptbench.corrupting import corrupt, corrupted, corruption_spec, named_corruption
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.data import load
+from corruptbench.data.describe import audit_text
 from corruptbench.errors import UsageError
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.rng import unit_seeds
@@ -297,6 +298,12 @@ def test_info_shows_the_audit(small_file, dataset, capsys):
     for name in ("value_before", "value_under_noise", "value_after"):
         assert f"{name.replace('_', ' ')} {audit[name]:.4g}" in shown
     assert ("surrogate-weak" in shown) == audit["surrogate_weak"]
+
+
+def test_the_audit_of_a_plug_in_is_shown_whatever_it_says():
+    assert audit_text({"obs": {"sensors": ["a"], "rate": 0.25}, "own": 3}) == (
+        "audit of obs: rate 0.25, sensors ['a']\naudit of own: figure 3\n"
+    )
 
 
 # Ensembles

@@ -107,7 +107,7 @@ def test_corrupt_writes_what_run_trains_on(tmp_path, path, dataset, capsys):
     assert code == 0
     lines = printed.splitlines()
     assert lines[0] == f"{out}: 13 transitions, SHA-256 of the content {expected.dataset.sha256}"
-    assert [line.split(":")[0] for line in lines[1:]] == [f"audit of {e}" for e in ("obs", "act", "rew", "dyn", "mix")]
+    assert [line.split(":")[0] for line in lines[1:]] == [f"audit of {e}" for e in ("act", "dyn", "mix", "obs", "rew")]
     again = load(f"file:{out}", HOPPER)
     assert again.sha256 == expected.dataset.sha256
     with np.load(tmp_path / "c.hdf5.masks.npz") as masks:

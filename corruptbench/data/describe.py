@@ -81,13 +81,24 @@ def text(before: Mapping[str, Any], after: Mapping[str, Any] | None = None, thre
 
 
 def audit_text(audit: Mapping[str, Any]) -> str:
-    """What a corruption did, a line an element, with its flags (section 2)."""
+    """What a corruption did, a line an element, with its flags (section 2); of a plug-in whatever it says."""
     lines = []
-    for element, figures in audit.items():
-        parts = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items() if name != "surrogate_weak"]
+    for element, figures in sorted(audit.items()):
+        if not isinstance(figures, Mapping):
+            figures = {"figure": figures}
+        named = sorted(figures.keys() - {"surrogate_weak"}, key=lambda n: (_AUDIT.index(n) if n in _AUDIT else 99, n))
+        parts = [f"{name.replace('_', ' ')} {_figure(figures[name])}" for name in named]
         flag = "; surrogate-weak: the attack moves the value less than noise does" * bool(figures.get("surrogate_weak"))
         lines.append(f"audit of {element}: {', '.join(parts)}{flag}\n")
     return "".join(lines)
+
+
+_AUDIT = ("rate", "largest_z", "unmoved", "at_bound", "value_before", "value_under_noise", "value_after")
+"""The order in which people read it."""
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
 
 
 def _line(title: str, cells: list[float]) -> str:
