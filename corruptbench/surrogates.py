@@ -3,6 +3,7 @@
 The shipped datasets ship theirs. For any other it is trained, announced, and kept in the cache under its full key.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from filelock import FileLock
 from tqdm import tqdm
 
 from corruptbench.algos.agent import State
@@ -18,6 +20,7 @@ from corruptbench.data import ASSETS, cache
 from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import RunRecord
+from corruptbench.registry import source_sha256
 from corruptbench.rng import PROTOCOL, seed_from
 from corruptbench.spec import AlgorithmSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json, sha256_file
@@ -67,19 +70,37 @@ def _network(params: Sequence[Tensor], x: Tensor) -> Tensor:
 
 def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:
     """The dataset's surrogate: shipped, cached, or trained now."""
-    for folder in (ASSETS / dataset.id, cache_folder(dataset)):
-        if (folder / CARD).is_file():
-            card = read_json(folder / CARD)
-            if card["dataset_sha256"] == dataset.sha256:
-                path = folder / WEIGHTS
-                if sha256_file(path) != card["sha256"]:
-                    raise IntegrityError(f"{path}: its content is not what {folder / CARD} says")
-                return TrainedCritics(load_weights(path), card["sha256"])
-    log.info("no surrogate for %s yet: training IQL on the clean data for %d steps, once", dataset.id, STEPS)
+    shipped = _read(ASSETS / dataset.id, dataset)
+    if shipped:
+        return shipped
     folder = cache_folder(dataset)
-    publish(folder, lambda temporary: write_surrogate(temporary, dataset))
-    check_manifest(folder)
-    return surrogate_for(dataset)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # it saves double work and nothing else
+        try:
+            cached = _read(folder, dataset)
+        except IntegrityError as error:
+            log.warning("%s; training it again", error)
+            cached = None
+        if cached:
+            return cached
+        log.info("no surrogate for %s yet: training IQL on the clean data for %d steps, once", dataset.id, STEPS)
+        publish(folder, lambda temporary: write_surrogate(temporary, dataset), replace=True)
+    trained = _read(folder, dataset)
+    assert trained is not None
+    return trained
+
+
+def _read(folder: Path, dataset: TransitionDataset) -> TrainedCritics | None:
+    """The surrogate in a folder, None where there is none of the dataset; raises IntegrityError for a damaged one."""
+    path, card = folder / WEIGHTS, folder / CARD
+    if not card.is_file():
+        return None
+    found = read_json(card)
+    if not isinstance(found, dict) or found.get("dataset_sha256") != dataset.sha256:
+        return None
+    if not path.is_file() or sha256_file(path) != found.get("sha256"):
+        raise IntegrityError(f"{path}: its content is not what {card} says")
+    return TrainedCritics(load_weights(path), found["sha256"])
 
 
 def surrogate_of_run(name: str, dataset: TransitionDataset, results: Path) -> tuple[TrainedCritics, str]:
@@ -105,7 +126,10 @@ def surrogate_of_run(name: str, dataset: TransitionDataset, results: Path) -> tu
         raise UsageError(f"{where}: its critics take {critic[0].shape[-2]} values, and {dataset.id} has {needed}")
     if record.spec.dataset_sha256 != dataset.sha256:
         log.info("%s was trained on %s, and not on the data that are attacked", where, record.spec.dataset)
-    return TrainedCritics(model, sha256_file(weights)), record.run_id
+    digest, source = sha256_file(weights), source_sha256(type(model.agent))
+    if source:  # what a plug-in makes of its critics is in its file, not in its weights
+        digest = hashlib.sha256(f"{digest} {source}".encode()).hexdigest()
+    return TrainedCritics(model, digest), record.run_id
 
 
 def require_critics(state: State, algorithm: str, where: str) -> list[Tensor]:
@@ -124,18 +148,20 @@ def cache_folder(dataset: TransitionDataset) -> Path:
         "train_seed": SEED,
         "steps": STEPS,
         "engine": resolve_engine("auto"),
-        **platform(),
+        **platform("algos", "train", "optimizers"),
+        "threads": 1,
     }
     return cache() / "surrogates" / key_of(key)
 
 
 def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:
     """Trains IQL on the clean dataset with the surrogate's own seed and writes weights and card into ``folder``."""
-    agent = IQL()
+    agent, threads = IQL(), torch.get_num_threads()
     torch.set_num_threads(1)  # whatever the run that needs it uses: another number gives other last bits
     learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
     with tqdm(total=STEPS, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
         learner.advance(STEPS, bar.update)
+    torch.set_num_threads(threads)
     save_weights(folder / WEIGHTS, learner.policy(), AlgorithmSpec("iql", vars(agent)), ("critic", "actor"))
     card = {
         "algorithm": "iql",
@@ -145,6 +171,6 @@ def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "
         "steps": STEPS,
         "sha256": sha256_file(folder / WEIGHTS),
         "versions": versions(),
-        "execution": {"device": "cpu", "engine": learner.engine, "threads": torch.get_num_threads()},
+        "execution": {"device": "cpu", "engine": learner.engine, "threads": 1},
     }
     (folder / CARD).write_text(pretty(card))

@@ -147,6 +147,10 @@ class Lowering(ValueAttack):
     mode = "adv"
     presets: ClassVar[tuple[str, ...]] = ("riql2024", "rdt2025")
 
+    @property
+    def reads_episodes(self) -> bool:
+        return self.preset == "rdt2025"
+
     def critic(self, surrogate: Surrogate) -> Critic:
         if self.preset == "riql2024":
             return lambda s, a: surrogate.critics(s, a).mean(-1)

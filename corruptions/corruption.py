@@ -47,6 +47,11 @@ class Corruption(ABC):
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         """The corrupted dataset, the masks of touched rows, the audit."""
 
+    @property
+    def reads_episodes(self) -> bool:
+        """Whether the result depends on where episodes end, which the dataset's content hash does not tell."""
+        return False
+
     def rows(self, dataset: TransitionDataset, streams: Streams) -> np.ndarray:
         """Mask ``(N,)`` of the rows with u_i < rate. Rows of a lower rate are among those of a higher one."""
         return streams.uniforms(self.element, "rows", len(dataset)) < self.rate

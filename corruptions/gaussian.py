@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corruptbench.corruptions.noise import OnActions, UniformNoise
+from corruptbench.corruptions.noise import NoiseOnActions, UniformNoise
 from corruptbench.numerics import normal_quantile
 from corruptbench.registry import CORRUPTIONS
 
@@ -29,7 +29,7 @@ class GaussianObservations(GaussianNoise):
 
 @CORRUPTIONS.register("act-gauss")
 @dataclass(frozen=True)
-class GaussianActions(GaussianNoise, OnActions):
+class GaussianActions(GaussianNoise, NoiseOnActions):
     """Gaussian noise on the actions."""
 
 

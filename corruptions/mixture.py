@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from corruptbench.corruptions.attack import ActionAttack, DynamicsAttack, ObservationAttack
-from corruptbench.corruptions.corruption import Corruption
+from corruptbench.corruptions.corruption import FIELDS, Corruption
 from corruptbench.corruptions.noise import ActionNoise, DynamicsNoise, ObservationNoise
 from corruptbench.corruptions.reward import RewardNoise, RewardReversal
 from corruptbench.registry import CORRUPTIONS
@@ -23,6 +23,10 @@ class Mixture(Corruption):
 
     element = "mix"
 
+    @property
+    def reads_episodes(self) -> bool:
+        return any(part.reads_episodes for part in self.parts())
+
     @abstractmethod
     def parts(self) -> tuple[Corruption, ...]:
         """The corruptions, in order: with ``riql2024`` later ones see what the earlier ones did."""
@@ -30,6 +34,7 @@ class Mixture(Corruption):
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         fields: dict[str, np.ndarray] = {}
         masks: dict[str, np.ndarray] = {}
+        drawn = np.zeros(len(dataset), bool)
         audit: dict[str, Any] = {}
         if self.needs_surrogate:
             surrogate = self.needed(surrogate, dataset)
@@ -38,8 +43,9 @@ class Mixture(Corruption):
             alone = part(seen, streams, surrogate)
             fields.update({field: getattr(alone.dataset, field) for field in alone.masks})
             masks.update(alone.masks)
+            drawn |= alone.masks[FIELDS[part.element]]
             audit.update(alone.audit)
-        audit["mix"] = {"touched": float(np.logical_or.reduce(list(masks.values())).mean())}
+        audit["mix"] = {"touched": float(drawn.mean())}
         return Corrupted(dataset.replace(**fields), masks, audit)
 
 

@@ -41,7 +41,7 @@ class UniformNoise(Corruption):
 
 
 @dataclass(frozen=True)
-class OnActions(UniformNoise):
+class NoiseOnActions(UniformNoise):
     """Noise on the actions."""
 
     clip: bool = False  # keep corrupted actions inside [-1, 1]
@@ -75,6 +75,10 @@ class ObservationNoise(UniformNoise):
     element = "obs"
     presets = ("rdt2025",)
 
+    @property
+    def reads_episodes(self) -> bool:
+        return self.preset == "rdt2025"
+
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         corrupted = super().__call__(dataset, streams, surrogate)
         return released.along_trajectories(dataset, corrupted) if self.preset else corrupted
@@ -82,7 +86,7 @@ class ObservationNoise(UniformNoise):
 
 @CORRUPTIONS.register("act-random")
 @dataclass(frozen=True)
-class ActionNoise(OnActions):
+class ActionNoise(NoiseOnActions):
     """Uniform noise on the actions."""
 
 

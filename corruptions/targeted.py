@@ -23,6 +23,10 @@ class Targeted(ValueAttack):
 
     mode = "targeted"
 
+    @property
+    def reads_episodes(self) -> bool:
+        return self.by == "return"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.by not in BY:
@@ -58,6 +62,7 @@ class TargetedRewards(RewardReversal):
     """rew-adv on the rows of the highest episode return."""
 
     mode = "targeted"
+    reads_episodes = True
 
     def rows(self, dataset: TransitionDataset, streams: Streams) -> np.ndarray:
         return highest(row_returns(dataset), self.rate)

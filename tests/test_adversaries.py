@@ -359,22 +359,23 @@ def test_preset_without_a_surrogate_is_an_error():
 
 
 def test_dynamics_of_the_preset_without_dynamics_is_an_error():
-    assert error_of("dyn-adv", preset="rdt2025") == "dyn-adv: preset is 'rdt2025', allowed are riql2024"
+    message = "dyn-adv: preset is 'rdt2025', allowed is riql2024 (did you mean 'riql2024'?)"
+    assert error_of("dyn-adv", preset="rdt2025") == message
 
 
 @pytest.mark.parametrize(
-    ("name", "preset", "allowed"),
+    ("name", "preset", "end"),
     [
-        ("obs-adv", "riql", "riql2024 and rdt2025"),
-        ("act-adv", "RDT2025", "riql2024 and rdt2025"),
-        ("dyn-adv", "iql2024", "riql2024"),
-        ("mix-adv", "rdt2024", "riql2024 and rdt2025"),
-        ("obs-random", "riql2024", "rdt2025"),
-        ("mix-random", "riql2024", "rdt2025"),
+        ("obs-adv", "riql", "allowed are riql2024 and rdt2025 (did you mean 'riql2024'?)"),
+        ("act-adv", "RDT2025", "allowed are riql2024 and rdt2025 (did you mean 'rdt2025'?)"),
+        ("mix-adv", "published", "allowed are riql2024 and rdt2025"),
+        ("dyn-adv", "iql2024", "allowed is riql2024 (did you mean 'riql2024'?)"),
+        ("obs-random", "riql2024", "allowed is rdt2025 (did you mean 'rdt2025'?)"),
+        ("mix-random", "published", "allowed is rdt2025"),
     ],
 )
-def test_unknown_preset_is_an_error_that_names_the_known_ones(name, preset, allowed):
-    assert error_of(name, preset=preset) == f"{name}: preset is {preset!r}, allowed are {allowed}"
+def test_unknown_preset_is_an_error_that_names_the_known_ones(name, preset, end):
+    assert error_of(name, preset=preset) == f"{name}: preset is {preset!r}, {end}"
 
 
 # (c) Along trajectories
@@ -754,11 +755,14 @@ def test_targeted_rewards_are_minus_scale_times_the_reward_and_need_no_surrogate
     assert same_bytes(out.masks["rewards"], rows)
 
 
-@pytest.mark.parametrize("by", ["reward", "", "Return", "advantages"])
+@pytest.mark.parametrize(
+    ("by", "hint"),
+    [("value", ""), ("", ""), ("Return", " (did you mean 'return'?)"), ("advantages", " (did you mean 'advantage'?)")],
+)
 @pytest.mark.parametrize("element", ATTACKED)
-def test_unknown_order_of_rows_is_an_error(element, by):
+def test_unknown_order_of_rows_is_an_error(element, by, hint):
     name = f"{element}-targeted"
-    assert error_of(name, by=by) == f"{name}: by is {by!r}, allowed are return and advantage"
+    assert error_of(name, by=by) == f"{name}: by is {by!r}, allowed are return and advantage{hint}"
 
 
 @pytest.mark.parametrize("by", ["return", "advantage"])

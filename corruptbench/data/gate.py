@@ -110,7 +110,7 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
     for name, column in columns.items():
         flat = name in ("rewards", *_FLAGS)
         needed = np.dtype(bool if name in _FLAGS else np.float32)
-        in_place = isinstance(column, np.ndarray) and column.dtype == needed  # in memory already: no copy
+        in_place = isinstance(column, np.ndarray) and column.dtype == needed and column.flags.owndata  # no copy
         values: np.ndarray = column if in_place else np.empty(column.shape, needed)  # type: ignore[assignment]
         values = values.reshape(len(values)) if flat else values
         bad = _Count()

@@ -175,15 +175,11 @@ class _Reader:
 
 
 def _elsewhere(array: h5py.h5d.DatasetID) -> bool:
-    """Whether an array is virtual or in another file: neither has an offset, and neither has chunks."""
+    """Whether an array is virtual or in another file; one that lies in the file in one piece has an offset."""
     if array.get_offset() is not None:
         return False
-    try:
-        array.get_num_chunks()
-        return False
-    except (RuntimeError, ValueError):  # no chunks
-        made = array.get_create_plist()
-        return made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0
+    made = array.get_create_plist()
+    return made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0
 
 
 def _read_through_minari(data: Path, leaves: Leaves, metadata: Mapping[str, Any], stored_as: str) -> Fields:
