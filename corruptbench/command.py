@@ -30,8 +30,7 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str
             named += ["--sam-on", ",".join(optimizer.on)]
         if optimizer.rho != RHO:
             named += ["--rho", str(optimizer.rho)]
-    threat = ",".join(f"{name}={value}" for name, value in sorted(_changed(corruption).items()))
-    named += ["--corrupt", f"{spec.corruption.name}:{threat}" if threat else spec.corruption.name]
+    named += ["--corrupt", threat(spec.corruption.name, corruption)]
     named += ["--dataset", spec.dataset]
     if preset:
         named += ["--preset", preset[0]]
@@ -49,6 +48,12 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str
     if spec.steps != DEFAULT_STEPS:
         named += ["--steps", str(spec.steps)]
     return shlex.join(named)
+
+
+def threat(name: str, corruption: Corruption) -> str:
+    """A threat model as ``--corrupt`` spells it."""
+    settings = ",".join(f"{key}={value}" for key, value in sorted(_changed(corruption).items()))
+    return f"{name}:{settings}" if settings else name
 
 
 def changed(settings: Any, prefix: str) -> dict[str, str]:

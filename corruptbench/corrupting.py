@@ -1,10 +1,12 @@
 """From the words of a threat model to corrupted data: what ``run``, ``corrupt`` and ``data info`` have in common."""
 
 import dataclasses
+import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -45,9 +47,13 @@ def corruption_seed(unit: int | None = None, seed: int | None = None) -> int:
     return unit_seeds(unit or 0)[1] if seed is None else seed
 
 
-def corruption_spec(name: str, corruption: Corruption, surrogate: Surrogate | None) -> CorruptionSpec:
-    """What a threat model's result depends on, beside the data and the seed."""
+def corruption_spec(
+    name: str, corruption: Corruption, dataset: TransitionDataset, surrogate: Surrogate | None
+) -> CorruptionSpec:
+    """What a threat model's result depends on, beside the seed and what the dataset's content hash tells."""
     others = {k: v for k, v in command.differing(corruption).items() if k not in ("rate", "scale")}
+    if corruption.reads_episodes:
+        others["episodes"] = hashlib.sha256(np.diff(dataset.episodes).astype(bool).tobytes()).hexdigest()[:16]
     return CorruptionSpec(
         name,
         corruption.rate,
@@ -73,15 +79,34 @@ def with_surrogate(
     return dataclasses.replace(corruption, surrogate=run_id), surrogate  # type: ignore[call-arg]
 
 
-def corrupt(dataset: TransitionDataset, text: str, seed: int, results: Path = Path("results")) -> Corrupted:
-    """A dataset under a threat model, as ``--corrupt`` spells it, with a corruption seed, as a run makes it."""
-    torch.set_num_threads(1)  # as a run's default: another number may give other last bits
+@dataclass(frozen=True)
+class Resolved:
+    """A threat model with everything that was loaded to find out what it stands for."""
+
+    corruption: Corruption
+    spec: CorruptionSpec
+    surrogate: Surrogate | None
+
+    @property
+    def spelling(self) -> str:
+        """As ``--corrupt`` has it, a run by its id."""
+        return command.threat(self.spec.name, self.corruption)
+
+
+def resolve(dataset: TransitionDataset, text: str, results: Path = Path("results")) -> Resolved:
+    """A threat model as ``--corrupt`` spells it, with its surrogate; raises UsageError."""
     name, corruption = named_corruption(text)
     corruption, surrogate = with_surrogate(corruption, dataset, results)
-    return corrupted(corruption, corruption_spec(name, corruption, surrogate), dataset, seed, surrogate)
+    return Resolved(corruption, corruption_spec(name, corruption, dataset, surrogate), surrogate)
 
 
-def corrupted(
+def corrupt(dataset: TransitionDataset, text: str, seed: int, results: Path = Path("results")) -> Corrupted:
+    """A dataset under a threat model, as ``--corrupt`` spells it, with a corruption seed, as a run makes it."""
+    found = resolve(dataset, text, results)
+    return computed_or_cached(found.corruption, found.spec, dataset, seed, found.surrogate)
+
+
+def computed_or_cached(
     corruption: Corruption, spec: CorruptionSpec, dataset: TransitionDataset, seed: int, surrogate: Surrogate | None
 ) -> Corrupted:
     """The corrupted dataset, computed or, for an attack, found in the cache under everything it depends on.
@@ -95,7 +120,7 @@ def corrupted(
         "dataset_sha256": dataset.sha256,
         "corruption": dataclasses.asdict(spec),
         "corruption_seed": seed,
-        **platform(),
+        **platform("corruptions", "surrogates", "numerics", "algos"),
     }
     folder = cache() / "corrupted" / key_of(key)
     if folder.is_dir():
@@ -121,9 +146,10 @@ def _write(folder: Path, key: dict, result: Corrupted) -> None:
 
 def _read(folder: Path, clean: TransitionDataset) -> Corrupted:
     """The inverse of :func:`_write`; raises IntegrityError, naming the file, for what is damaged."""
-    check_manifest(folder)
-    path, card = folder / "corrupted.safetensors", read_json(folder / "corrupted.json")
+    path = folder / "corrupted.safetensors"
     try:
+        check_manifest(folder)
+        card = read_json(folder / "corrupted.json")
         arrays = load_file(path)
         masks = {name.removeprefix("masks."): arrays.pop(name) for name in sorted(arrays) if name.startswith("masks.")}
         dataset = clean.replace(**{name: values for name, values in arrays.items() if name in HASHED})

@@ -1,4 +1,4 @@
-"""One run: request -> plan (everything resolved and checked) -> record. Nothing is trained before the plan stands."""
+"""One run: request -> plan (everything resolved and checked, an attack's surrogate at hand) -> record."""
 
 import csv
 import dataclasses
@@ -15,8 +15,8 @@ import torch
 from tqdm import tqdm
 
 from corruptbench import command, settings
-from corruptbench.algos.agent import Agent
-from corruptbench.corrupting import WHITE_BOX, corrupted, corruption_spec, named_corruption, with_surrogate
+from corruptbench.algos.agent import Agent, State
+from corruptbench.corrupting import WHITE_BOX, computed_or_cached, corruption_spec, named_corruption, with_surrogate
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
@@ -106,8 +106,7 @@ def plan(request: RunRequest, out: Path = Path("results"), *, engine: str = "aut
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
     surrogate: Surrogate | None
     if getattr(corruption, "surrogate", "") == WHITE_BOX:
-        widths = dataset.observations.shape[1], dataset.actions.shape[1]
-        require_critics(agent.init(*widths, lambda name: stream("widths", name)), request.algo, f"--corrupt {threat}")
+        require_critics(_fresh(agent, dataset), request.algo, f"--corrupt {threat}")
         log.info("white-box: %s is trained on the clean data first, unless that was done", request.algo)
         learner = replace(request, corrupt="none", preset=None, algo_options=dataclasses.asdict(agent))
         clean = execute(plan(learner, out), out, engine=engine, threads=threads)
@@ -118,7 +117,7 @@ def plan(request: RunRequest, out: Path = Path("results"), *, engine: str = "aut
         dataset=dataset.id,
         dataset_sha256=dataset.sha256,
         environment=dataset.environment,
-        corruption=corruption_spec(threat, corruption, surrogate),
+        corruption=corruption_spec(threat, corruption, dataset, surrogate),
         algorithm=AlgorithmSpec(request.algo, dataclasses.asdict(agent), source_sha256(algorithm)),
         optimizer=OptimizerSpec(optimizer.name, optimizer.on, optimizer.rho),
         track=track,
@@ -135,6 +134,15 @@ def plan(request: RunRequest, out: Path = Path("results"), *, engine: str = "aut
     if request.on_nonfinite != "refuse":
         words += f" --on-nonfinite {request.on_nonfinite}"
     return Plan(spec, words, options, dataset, corruption, surrogate, agent, optimizer, request.score)
+
+
+def _fresh(agent: Agent, dataset: TransitionDataset) -> State:
+    """What an algorithm starts from; raises PluginError where it cannot."""
+    try:
+        widths = dataset.observations.shape[1], dataset.actions.shape[1]
+        return agent.init(*widths, lambda name: stream("widths", name))
+    except Exception as error:
+        raise PluginError(f"algorithm {agent.name!r} raised {sentence(error)}") from error
 
 
 def seeds(request: RunRequest) -> tuple[int | None, int, int]:
@@ -237,7 +245,8 @@ class _Attempt:
 
     def corrupt(self) -> Corrupted:
         planned, spec = self.planned, self.planned.spec
-        return corrupted(planned.corruption, spec.corruption, planned.dataset, spec.corruption_seed, planned.surrogate)
+        seed = spec.corruption_seed
+        return computed_or_cached(planned.corruption, spec.corruption, planned.dataset, seed, planned.surrogate)
 
     def learn(self, dataset: TransitionDataset) -> None:
         """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""

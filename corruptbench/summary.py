@@ -75,9 +75,17 @@ def _transfers_badly(key: tuple[str, ...], scores: Scores) -> bool:
     element, _, mode = row["corruption"].partition("-")
     if mode != "adv":
         return False
+    along = row["preset"] == "rdt2025" and element in ("obs", "mix")  # such noise exists as well
+    wanted = {**row, "corruption": f"{element}-random", "preset": "rdt2025" if along else ""}
     own = [option for option in row["options"].split(";") if not option.startswith("corruption.surrogate=")]
-    noise = {**row, "corruption": f"{element}-random", "preset": "", "options": ";".join(own)}
-    attacked, noisy = scores[key], scores.get(tuple(noise[name] for name in CELL))
+    oracle = row["track"] != "universal"  # its settings differ between the two, and they are the same learner's
+    same = [name for name in CELL if name != "options"]
+    noisy = None
+    for other, by_unit in scores.items():
+        found = dict(zip(CELL, other, strict=True))
+        if all(found[name] == wanted[name] for name in same) and (oracle or found["options"] == ";".join(own)):
+            noisy = by_unit
+    attacked = scores[key]
     if not attacked or not noisy:
         return False
     differences = [attacked[unit] - noisy[unit] for unit in attacked if unit in noisy]
@@ -91,26 +99,31 @@ def _worst_rows(
     """The worst case of each learner that ran under every member of an ensemble, over the units of all of them."""
     keys = [threat_key(member) for member in members_of(ensemble)]
     wanted = [(name, f"{rate:g}", f"{scale:g}", *split_preset(options)) for name, rate, scale, options in keys]
-    learners: dict[tuple[str, ...], dict[str, dict[str, float]]] = defaultdict(dict)
+    learners: dict[tuple[str, ...], dict[str, dict[str, float] | None]] = defaultdict(dict)
+    failed: dict[tuple[str, ...], int] = defaultdict(int)
     first: dict[tuple[str, ...], Row] = {}
     for key, members in groups.items():
         row = members[0]
         own = [o for o in row["options"].split(";") if o.startswith("corruption.") and "source=" not in o]
         found = (row["corruption"], row["rate"], row["scale"], row["preset"], ";".join(own))
-        if found in wanted and scores[key]:
+        if found in wanted:
             others = ";".join(o for o in row["options"].split(";") if not o.startswith("corruption."))
             learner = (*(row[name] for name in _LEARNER), others)
-            learners[learner][members_of(ensemble)[wanted.index(found)]] = scores[key]  # type: ignore[assignment]
+            learners[learner][members_of(ensemble)[wanted.index(found)]] = scores[key]
+            failed[learner] += sum(member["outcome"] != "ok" for member in members)
             first.setdefault(learner, {**row, "options": others})
     rows = []
     for learner, attacks in learners.items():
-        shared = sorted(set.intersection(*(set(by_unit) for by_unit in attacks.values())))
-        if len(attacks) < len(wanted) or not shared:
+        if len(attacks) < len(wanted):
             continue
-        table = {attack: [by_unit[unit] for unit in shared] for attack, by_unit in attacks.items()}
+        known = {attack: by_unit for attack, by_unit in attacks.items() if by_unit is not None}
+        shared = sorted(set.intersection(*(set(by_unit) for by_unit in known.values()))) if known else []
+        if not shared:
+            continue
+        table = {attack: [by_unit[unit] for unit in shared] for attack, by_unit in known.items()}
         name, _, words = ensemble.partition(":")
         settings = dict(word.partition("=")[::2] for word in words.split(",") if word)
-        worst = stats.worst_case(table, "/".join((*learner, ensemble)))
+        worst = stats.worst_case(table, "/".join((*learner, ensemble))) if len(known) == len(attacks) else None
         rows.append(
             {
                 **{name: first[learner][name] for name in (*CELL, "steps")},
@@ -120,12 +133,14 @@ def _worst_rows(
                 "preset": "",
                 "suite": f"{selected.name}-{selected.version}",
                 "n": str(len(shared)),
-                "failed": "",
-                "mean": number(worst.mean),
+                "failed": str(failed[learner]),
+                "mean": number(worst.mean if worst else None),
                 "std": "",
                 "worst_quarter": "",
-                **_bounds(worst.bounds),
-                "flags": ";".join(filter(None, [_size(min(units, len(shared))), f"worst={worst.attack}"])),
+                **_bounds(worst.bounds if worst else None),
+                "flags": ";".join(
+                    filter(None, [_size(min(units, len(shared))), f"worst={worst.attack}" if worst else ""])
+                ),
             }
         )
     return rows

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from filelock import FileLock
+from torch import Tensor
 from tqdm import tqdm
 
 from corruptbench.algos.agent import State

@@ -120,7 +120,7 @@ class Surrogate(Protocol):
         """Each critic's value: ``(batch, do)``, ``(batch, da)`` -> ``(batch, K)``."""
 
     def value(self, observations: "Tensor", actions: "Tensor") -> "Tensor":
-        """Q of section 2, the minimum of the critics: ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
+        """Q of section 2, of IQL the minimum of the critics: ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
 
     def policy(self, observations: "Tensor") -> "Tensor":
         """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""

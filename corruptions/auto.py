@@ -55,6 +55,8 @@ def members(text: str) -> tuple[str, ...]:
     if name not in ENSEMBLES:
         return (text,)
     given = dict(word.partition("=")[::2] for word in words.split(",") if word)
+    if len(given) < len([word for word in words.split(",") if word]):
+        raise UsageError(f"--corrupt {text!r}: a setting stands twice")
     if given.keys() - {"rate", "scale"}:
         other = min(given.keys() - {"rate", "scale"})
         raise UsageError(f"--corrupt {text!r}: {name} has no option {other!r}, allowed are rate and scale")

@@ -10,6 +10,9 @@ import numpy as np
 from corruptbench.errors import UsageError, nearest
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
 
+PRESETS = ("riql2024", "rdt2025")
+"""Published attacks that some threat models repeat."""
+
 FIELDS = {"obs": "observations", "act": "actions", "rew": "rewards", "dyn": "next_observations"}
 """Element -> the dataset's field that it touches."""
 
@@ -41,7 +44,8 @@ class Corruption(ABC):
         preset = getattr(self, "preset", "")
         if self.presets and preset and preset not in self.presets:
             allowed = f"{'is' if len(self.presets) == 1 else 'are'} {' and '.join(self.presets)}"
-            raise UsageError(f"{self.name}: preset is {preset!r}, allowed {allowed}{nearest(preset, self.presets)}")
+            hint = nearest(preset, self.presets) if preset not in PRESETS else ""
+            raise UsageError(f"{self.name}: preset is {preset!r}, allowed {allowed}{hint}")
 
     @abstractmethod
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:

@@ -173,8 +173,8 @@ def insert(marker: str, text: str) -> None:
     """Replaces what stands between a pair of markers in the doc."""
     begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     head, found, rest = DOC.read_text("utf-8").partition(begin)
-    if not found:
-        raise SystemExit(f"{DOC} has no marker {begin}")
+    if not found or end not in rest:
+        raise SystemExit(f"{DOC} has no pair of markers {marker!r}")
     DOC.write_text(f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}", "utf-8")
 
 

@@ -130,7 +130,8 @@ def harm_table(records: list[RunRecord]) -> str:
     lines = ["| attack | value before | value after | iql | riql |", "|---|---:|---:|---|---|"]
     for attack in HARM:
         runs = [groups[attack, learner] for learner in ("iql", "riql")]
-        audit = next((r.corruption["audit"].get("obs", {}) for found in runs for r in found), {})
+        first = min((r for found in runs for r in found), key=lambda r: (r.spec.unit, r.run_id), default=None)
+        audit = first.corruption["audit"].get("obs", {}) if first else {}
         values = [f"{audit[which]:.0f}" if which in audit else "" for which in ("value_before", "value_after")]
         lines.append(f"| `{attack}` | {' | '.join([*values, *(with_interval(scores(found)) for found in runs)])} |")
     worst = [worst_of({a: groups[a, learner] for a in members("obs-auto")}) for learner in ("iql", "riql")]
@@ -141,7 +142,8 @@ def is_harm(record: RunRecord) -> bool:
     """A run of the study: the usual settings, so many steps, an attack of the list."""
     spec = record.spec
     usual = all(option.startswith("corruption.") for option in record.options)
-    cell_of = (spec.dataset, spec.steps, spec.corruption.scale, spec.corruption.rate in (0.0, 0.3))
+    rate = 0.0 if spec.corruption.name == "none" else 0.3
+    cell_of = (spec.dataset, spec.steps, spec.corruption.scale, spec.corruption.rate == rate)
     return (
         cell_of == ("hopper-replay", HARM_STEPS, 1.0, True)
         and name(record) in ("iql", "riql")

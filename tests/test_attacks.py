@@ -5,6 +5,7 @@ import json
 import shutil
 from functools import partial
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from test_report import HOPPER, record, summary_of, tables
 from corruptbench import corrupting, surrogates
 from corruptbench import run as running
 from corruptbench.cli import main
-from corruptbench.corrupting import corrupt, corrupted, corruption_spec, named_corruption
+from corruptbench.corrupting import computed_or_cached, corrupt, corruption_spec, named_corruption
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.data import load
 from corruptbench.data.describe import audit_text
@@ -151,7 +152,8 @@ def test_what_cannot_be_attacked_is_said(small_file, dataset, tmp_path, capsys):
 def cached(dataset, text="obs-adv:rate=0.1", seed=SEED):
     name, corruption = named_corruption(text)
     surrogate = surrogates.surrogate_for(dataset)
-    return corrupted(corruption, corruption_spec(name, corruption, surrogate), dataset, seed, surrogate)
+    spec = corruption_spec(name, corruption, dataset, surrogate)
+    return computed_or_cached(corruption, spec, dataset, seed, surrogate)
 
 
 def same(one, other):
@@ -184,9 +186,14 @@ def test_the_cache_forgets_nothing(dataset, tmp_path, monkeypatch):
     cached(dataset, "act-adv:rate=0.1")
     cached(other)
     with thread() as patch:
-        patch.setattr(corrupting, "platform", lambda: {"versions": {"torch": "9.9"}, "cpu": "X", "threads": 1})
+        patch.setattr(corrupting, "platform", lambda *_: {"versions": {"torch": "9.9"}, "cpu": "X", "threads": 1})
         cached(dataset)
     assert len(list(folder.iterdir())) == 8
+    cut = dataset.replace(episodes=np.arange(len(dataset)) // 7)
+    assert cut.sha256 == dataset.sha256  # which does not tell where episodes end
+    for text in ("obs-targeted:rate=0.1", "obs-adv:rate=0.1,preset=rdt2025", "mix-adv:rate=0.1,preset=rdt2025"):
+        whole, parted = cached(dataset, text), cached(cut, text)
+        assert not all(np.array_equal(whole.masks[f], parted.masks[f]) for f in whole.masks), text
     for entry in folder.iterdir():
         check_manifest(entry)
 
@@ -218,8 +225,44 @@ def test_a_plug_in_is_never_cached(dataset, tmp_path):
     _, corruption = named_corruption("obs-adv:rate=0.1")
     surrogate = surrogates.surrogate_for(dataset)
     spec = CorruptionSpec("obs-adv", 0.1, 1.0, {}, surrogate.sha256, "f" * 64)
-    corrupted(corruption, spec, dataset, SEED, surrogate)
+    computed_or_cached(corruption, spec, dataset, SEED, surrogate)
     assert not (tmp_path / "cache" / "corrupted").exists()
+
+
+def test_where_episodes_end_is_part_of_a_run_that_depends_on_it(small_file, dataset, tmp_path):
+    """Two files whose rows are the same and whose timeouts differ."""
+    other = tmp_path / small_file.name
+    shutil.copy(small_file, other)
+    with h5py.File(other, "r+") as file:
+        assert not file["timeouts"][10]
+        assert not file["terminals"][10]
+        file["timeouts"][10] = True
+        del file["final_observations"]
+        file["next_observations"] = dataset.next_observations
+    one, two = (plan(asked(path, "rew-targeted"), tmp_path).spec for path in (small_file, other))
+    assert one.dataset_sha256 == two.dataset_sha256
+    assert one.run_id != two.run_id
+    one, two = (plan(asked(path, "rew-adv"), tmp_path).spec for path in (small_file, other))
+    assert one.run_id == two.run_id
+
+
+def test_a_surrogate_is_trained_once_whatever_the_number_of_threads(dataset, monkeypatch):
+    trained = []
+    write = surrogates.write_surrogate
+    monkeypatch.setattr(surrogates, "write_surrogate", lambda *a, **k: trained.append(1) or write(*a, **k))
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        surrogates.surrogate_for(dataset)
+        assert torch.get_num_threads() == threads
+    assert trained == [1]
+
+
+def test_a_damaged_surrogate_in_the_cache_is_named_and_trained_again(dataset, caplog):
+    first = surrogates.surrogate_for(dataset)
+    path = surrogates.cache_folder(dataset) / surrogates.WEIGHTS
+    path.unlink()
+    assert surrogates.surrogate_for(dataset).sha256 == first.sha256
+    assert f"{path}: its content is not what" in caplog.text
 
 
 def test_a_surrogates_place_depends_on_all_that_its_bytes_depend_on(dataset, monkeypatch):
@@ -228,9 +271,9 @@ def test_a_surrogates_place_depends_on_all_that_its_bytes_depend_on(dataset, mon
         with monkeypatch.context() as patch:
             patch.setattr(surrogates, name, value)
             assert surrogates.cache_folder(dataset) != usual
-    for changed in ({"cpu": "X"}, {"threads": 7}, {"versions": {"torch": "9.9"}}):
+    for changed in ({"cpu": "X"}, {"source": "x"}, {"versions": {"torch": "9.9"}}):
         with monkeypatch.context() as patch:
-            patch.setattr(surrogates, "platform", lambda changed=changed: {**corrupting.platform(), **changed})
+            patch.setattr(surrogates, "platform", lambda *_, changed=changed: {**corrupting.platform(), **changed})
             assert surrogates.cache_folder(dataset) != usual
     monkeypatch.setattr(surrogates, "resolve_engine", lambda engine: "another")
     assert surrogates.cache_folder(dataset) != usual
@@ -238,6 +281,16 @@ def test_a_surrogates_place_depends_on_all_that_its_bytes_depend_on(dataset, mon
 
 
 # Exported data
+
+
+def test_the_card_of_exported_data_names_a_run_by_its_id_and_no_path(small_file, tmp_path):
+    mine = done(asked(small_file), tmp_path / "secret")
+    source = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    threat = f"act-adv:surrogate={tmp_path / 'secret' / mine.run_id}"
+    assert command("corrupt", *source, "--corrupt", threat, "--out", tmp_path / "x.hdf5") == 0
+    card = (tmp_path / "x.hdf5.audit.json").read_text()
+    assert json.loads(card)["corruption"] == f"act-adv:surrogate={mine.run_id}"
+    assert str(tmp_path) not in card
 
 
 @pytest.mark.parametrize("threat", ["obs-adv:rate=0.2", "mix-adv:rate=0.2", "obs-random:preset=rdt2025", "act-swap"])
@@ -259,6 +312,7 @@ def test_who_trains_on_the_exported_data_gets_the_policy_of_the_run(threat, smal
     assert records[0]["corruption"]["sha256"] == records[1]["corruption"]["sha256"]
     assert records[0]["evaluation"] == records[1]["evaluation"]
     beside = json.loads((tmp_path / "corrupted.hdf5.audit.json").read_text())
+    assert beside["surrogate_sha256"] == records[0]["spec"]["corruption"]["surrogate_sha256"]
     assert beside["audit"] == records[0]["corruption"]["audit"]
     with np.load(tmp_path / "corrupted.hdf5.masks.npz") as masks:
         assert all(masks[name].dtype == bool for name in masks)
@@ -285,8 +339,10 @@ def test_minari_cannot_hold_the_rest_and_the_error_names_the_form_that_can(
     source = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
     assert command("corrupt", *source, "--corrupt", threat, "--out", "minari:mine/attacked-v0") == 3
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("corruptbench corrupt: minari:mine/attacked-v0: the next observation is not the following")
-    assert said.endswith("and Minari stores none of their own; HDF5 holds such data: --out FILE.hdf5")
+    assert said == (
+        f"corruptbench corrupt: minari:mine/attacked-v0: under {threat} the next observation is not the following "
+        "row's observation, and Minari stores none of their own; HDF5 holds such data: --out FILE.hdf5"
+    )
     assert not (tmp_path / "minari" / "mine" / "attacked-v0").exists()
 
 

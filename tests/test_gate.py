@@ -497,3 +497,22 @@ def test_a_command_in_a_process_of_its_own(tmp_path):
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"corruptbench data: {path}: the key 'rewards' is missing\n"
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_float32_of_an_npz_is_copied_before_rows_are_taken_out(tmp_path, drop):
+    """Its arrays are read-only, and without next observations the timeout rows are dropped in place."""
+    steps = {
+        name: values.astype(np.float32) if values.dtype == float else values
+        for name, values in steps_of(*EPISODES).items()
+    }
+    if drop:
+        steps["rewards"] = steps["rewards"].astype(np.float32)
+        steps["rewards"][5] = np.nan
+    for name in ("next_observations", "final_observations"):
+        steps.pop(name, None)
+    np.savez(tmp_path / "x.npz", **steps)
+    found = load(
+        f"file:{tmp_path / 'x.npz'}", environment("Hopper-v5"), on_nonfinite="drop-episode" if drop else "refuse"
+    )
+    assert 0 < len(found) < len(steps["rewards"])

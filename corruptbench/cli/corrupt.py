@@ -9,7 +9,10 @@ from corruptbench.cli.source import NAMES, add_source_options, load_rows
 from corruptbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from corruptbench.corruptions import Corruption
     from corruptbench.environments import Space
+
+_HDF5 = "HDF5 holds such data: --out FILE.hdf5"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     add_source_options(parser)
     options = parser.parse_args(arguments)
 
-    from corruptbench.corrupting import corrupt, corruption_seed, named_corruption
+    from corruptbench.corrupting import computed_or_cached, corruption_seed, named_corruption, resolve
     from corruptbench.data.describe import audit_text
     from corruptbench.data.export import fields_of, rows_of_corrupted
     from corruptbench.registry import load_plugin
@@ -32,16 +35,18 @@ def main(arguments: Sequence[str]) -> int:
     target = Target(options.out)
     for path in options.plugin:
         load_plugin(path)
-    named_corruption(options.corrupt)
+    target.check(named_corruption(options.corrupt)[1], options.corrupt)
     seed = corruption_seed(options.unit, options.corruption_seed)
     loaded = load_rows(options)
     dataset = loaded.dataset()
-    result = corrupt(dataset, options.corrupt, seed, options.runs)
+    found = resolve(dataset, options.corrupt, options.runs)
+    result = computed_or_cached(found.corruption, found.spec, dataset, seed, found.surrogate)
     card = {
         "dataset": dataset.id,
         "dataset_sha256": dataset.sha256,
         "environment": dataset.environment.id,
-        "corruption": options.corrupt,
+        "corruption": found.spelling,
+        "surrogate_sha256": found.spec.surrogate_sha256,
         "unit": None if options.corruption_seed is not None else options.unit or 0,
         "corruption_seed": seed,
         "sha256": result.dataset.sha256,
@@ -73,6 +78,15 @@ class Target:
                 raise UsageError(f"--out {out}: {path} exists already, and nothing is overwritten")
         probe_writable(self.path.parent)
 
+    def check(self, corruption: "Corruption", spelling: str) -> None:
+        """Raises DataError before an attack is computed that Minari cannot hold."""
+        apart = corruption.element in ("obs", "dyn", "mix") and getattr(corruption, "preset", "") != "rdt2025"
+        if self.minari_id is not None and apart and corruption.rate > 0:
+            raise DataError(
+                f"minari:{self.minari_id}: under {spelling} the next observation is not the following row's "
+                f"observation, and Minari stores none of their own; {_HDF5}"
+            )
+
     @staticmethod
     def beside(path: Path) -> tuple[Path, Path]:
         """The files of the masks and of the audit."""
@@ -94,7 +108,7 @@ class Target:
                     description=f"{card['dataset']} under {card['corruption']}, corrupted by CorruptBench",
                 )  # fmt: skip
             except DataError as error:
-                raise DataError(f"{error}; HDF5 holds such data: --out FILE.hdf5") from error
+                raise DataError(f"{error}; {_HDF5}") from error
             place = place / "data" / "corrupted"
         masks_path, audit_path = self.beside(place)
         write_file(masks_path, masks_npz(masks))

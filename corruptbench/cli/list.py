@@ -16,6 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     from corruptbench import settings
+    from corruptbench.corruptions.auto import ENSEMBLES
     from corruptbench.registry import ALGORITHMS, CORRUPTIONS, load_plugin
 
     for path in options.plugin:
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str]) -> int:
         registry = ALGORITHMS if options.kind == "algos" else CORRUPTIONS
         for name in registry.names():
             print(f"{name:<12} {_first_line(registry.get(name))}\n{'':<12} {_defaults(registry.get(name))}")
+        for name, attacks in ENSEMBLES.items() if options.kind == "corruptions" else ():
+            print(f"{name:<12} The worst of {len(attacks)} threat models.\n{'':<12} {'  '.join(attacks)}")
     elif options.kind == "datasets":
         from corruptbench.cli.data import main as data
 

@@ -46,10 +46,16 @@ def beside_the_table(record: RunRecord, out: Path) -> str:
 def worst_of(ensemble: str, records: Sequence[RunRecord]) -> str:
     """Each attack of an ensemble with one learner's score under it, the worst one last."""
     rows = [run_row(record) for record in records]
-    scores = {threat(row): float(row["normalized"] or row["return_mean"] or "nan") for row in rows}
-    lines = ["", f"{ensemble}: {label(rows[0])}", *(f"{name:<32} {score:>7.1f}" for name, score in scores.items())]
-    if any(record.outcome != "ok" for record in records):
-        return "\n".join([*lines, "no worst case: not every run is ok", ""])
+    lines = ["", f"{ensemble}: {label(rows[0])}"]
+    scores = {threat(row): float(row["normalized"] or row["return_mean"]) for row in rows if row["return_mean"]}
+    for row in rows:
+        shown = f"{scores[threat(row)]:>7.1f}" if threat(row) in scores else f"{row['outcome']:>7}"
+        lines.append(f"{threat(row):<32} {shown}")
+    failed = sum(record.outcome != "ok" for record in records)
+    if failed:
+        return "\n".join([*lines, f"worst case: {failed} of {len(records)} failed", ""])
+    if not scores:
+        return "\n".join([*lines, "no worst case without scores (--no-score)", ""])
     worst = min(scores, key=lambda name: scores[name])
     return "\n".join([*lines, f"{'worst case: ' + worst:<32} {scores[worst]:>7.1f}", ""])
 
