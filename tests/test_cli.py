@@ -13,6 +13,7 @@ from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
 from corruptbench.optimizers import OPTIMIZERS
+from corruptbench.corruptions.auto import ENSEMBLES
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.settings import names
 
@@ -38,7 +39,7 @@ def untrained(monkeypatch):
     def trained(*arguments, **settings):
         pytest.fail("a run began")
 
-    for name in ("corrupted", "Learner", "with_surrogate"):
+    for name in ("computed_or_cached", "Learner", "with_surrogate"):
         monkeypatch.setattr(running, name, trained)
 
 
@@ -456,7 +457,7 @@ def test_list_algos_has_a_line_and_the_defaults_of_each(capsys):
 
 def test_list_corruptions_has_a_line_and_the_defaults_of_each(capsys):
     lines = listed("corruptions", capsys)
-    assert [line.split()[0] for line in lines[::2]] == CORRUPTIONS.names()
+    assert [line.split()[0] for line in lines[::2]] == [*CORRUPTIONS.names(), *ENSEMBLES]
     assert all(len(line.split()) > 2 for line in lines[::2])
     defaults = dict(zip(CORRUPTIONS.names(), (line.strip() for line in lines[1::2]), strict=True))
     assert defaults["none"] == "rate=0.0  scale=1.0"
