@@ -266,6 +266,8 @@ def make(env: Environment) -> gymnasium.Env:
         _register_robotics(env.id)
     try:  # the specification instead of its name: Gymnasium would warn of v4, which is meant here
         made = gymnasium.make(gymnasium.spec(made_from), disable_env_checker=True, **options)
+    except (ImportError, gymnasium.error.Error) as error:
+        raise DataError(f"{env.id} cannot be made: {' '.join(str(error).split())}") from error
     except Exception as error:  # some are broken by a newer MuJoCo, each in its own way
         raise DataError(f"{env.id} cannot be made: {sentence(error)}") from error
     if env.id == "D4RL/Ant":

@@ -12,8 +12,8 @@ import pytest
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
-from corruptbench.optimizers import OPTIMIZERS
 from corruptbench.corruptions.auto import ENSEMBLES
+from corruptbench.optimizers import OPTIMIZERS
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.settings import names
 
@@ -459,7 +459,9 @@ def test_list_corruptions_has_a_line_and_the_defaults_of_each(capsys):
     lines = listed("corruptions", capsys)
     assert [line.split()[0] for line in lines[::2]] == [*CORRUPTIONS.names(), *ENSEMBLES]
     assert all(len(line.split()) > 2 for line in lines[::2])
-    defaults = dict(zip(CORRUPTIONS.names(), (line.strip() for line in lines[1::2]), strict=True))
+    names = [*CORRUPTIONS.names(), *ENSEMBLES]
+    defaults = dict(zip(names, (line.strip() for line in lines[1::2]), strict=True))
+    assert defaults["rew-auto"] == "rew-random  rew-zero  rew-swap  rew-adv  rew-targeted"
     assert defaults["none"] == "rate=0.0  scale=1.0"
     assert defaults["act-random"] == "rate=0.3  scale=1.0  clip=False"
 
