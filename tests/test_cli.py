@@ -777,3 +777,12 @@ def test_data_says_what_is_wrong_before_it_reads_anything(arguments, text, tmp_p
     assert call("data", *arguments) == 2
     assert said(capsys) == f"corruptbench data: {text}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word():
+    """As ``corruptbench list corruptions | head -1`` does."""
+    command = [sys.executable, "-m", "corruptbench", "list", "corruptions"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")

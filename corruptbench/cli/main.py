@@ -50,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("corruptbench").setLevel(logging.INFO)  # other packages speak up when something is wrong
     try:
-        return importlib.import_module(f"corruptbench.cli.{head.verb}").main(rest) or 0
+        code = importlib.import_module(f"corruptbench.cli.{head.verb}").main(rest) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except CorruptBenchError as error:
         if debug:
             traceback.print_exc()

@@ -11,25 +11,38 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from builders_corruptions import integer_transitions  # noqa: E402
-from reference_corruptions import FIELDS, slow_random, slow_sha256  # noqa: E402
+from reference_corruptions import FIELDS, slow_gauss, slow_random, slow_sha256, slow_swap, slow_zero  # noqa: E402
 
 from corruptbench.registry import CORRUPTIONS  # noqa: E402
 from corruptbench.rng import unit_seeds  # noqa: E402
 from corruptbench.types import Streams  # noqa: E402
 
-NAMES = ("none", "obs-random", "act-random", "rew-random", "dyn-random", "mix-random")
+NAMES = (
+    *("none", "obs-random", "act-random", "rew-random", "dyn-random", "mix-random"),
+    *("obs-gauss", "act-gauss", "dyn-gauss"),
+    *(f"{element}-{mode}" for mode in ("zero", "swap") for element in FIELDS),
+)
+SLOW = {"random": slow_random, "gauss": slow_gauss}
 
 
 def slow_hash(name: str, seed: int) -> str:
     """The hash of the default threat model ``name``, computed by the slow version alone."""
     clean = integer_transitions()
-    element = name.removesuffix("-random")
+    element, _, mode = name.partition("-")
     touched = {"none": (), "mix": tuple(FIELDS)}.get(element, (element,))
-    return slow_sha256(clean.replace(**{FIELDS[e]: slow_random(clean, seed, e, 0.3, 1.0)[0] for e in touched}))
+    changed = {}
+    for e in touched:
+        if mode in SLOW:
+            changed[FIELDS[e]] = SLOW[mode](clean, seed, e, 0.3, 1.0)[0].astype(np.float32)
+        else:
+            changed[FIELDS[e]] = {"zero": slow_zero, "swap": slow_swap}[mode](clean, seed, e, 0.3)[0]
+    return slow_sha256(clean.replace(**changed))
 
 
 def main() -> None:
