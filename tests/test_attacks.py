@@ -491,3 +491,30 @@ def test_presets_stand_in_their_column():
     selected = Suite("x", 1, ("hopper-replay",), ("obs-adv:preset=riql2024",), ("iql",), units=1)
     (row,) = tables([legacy, record(threat="obs-adv")], selected)[1]
     assert (row["corruption"], row["preset"], row["options"]) == ("obs-adv", "riql2024", "")
+
+
+def test_on_the_oracle_track_attack_and_noise_have_settings_of_their_own_and_are_compared():
+    found = []
+    for unit in range(6):
+        for threat, score, delta in (("obs-random", 20.0 + unit, "0.5"), ("obs-adv", 25.0 + unit, "1.0")):
+            found.append(record(unit=unit, score=score, threat=threat, options={"iql.beta": delta}, track="oracle"))
+    assert summary_of(found, OBS, corruption="obs-adv")["flags"] == "incomplete;transfer-weak"
+    assert summary_of(found, OBS, corruption="obs-random")["flags"] == "incomplete"
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_failed_runs_are_part_of_a_worst_case(everywhere):
+    """They count with the floor of their cell; where a cell has no sound run, there is no mean, and the row stays."""
+    records = []
+    for unit in range(5):
+        for threat in ENSEMBLES["rew-auto"]:
+            failed = threat == "rew-zero" and (everywhere or unit == 0)
+            how = {"outcome": "diverged", "score": None} if failed else {"score": 30.0 + unit}
+            records.append(record(unit=unit, threat=threat, **how))
+    row = summary_of(records, AUTO, corruption="rew-auto")
+    assert row["failed"] == ("5" if everywhere else "1")
+    if everywhere:
+        assert (row["mean"], row["flags"]) == ("", "incomplete")
+    else:
+        assert float(row["mean"]) == pytest.approx((0 + 31 + 32 + 33 + 34) / 5, abs=1e-3)
+        assert row["flags"] == "incomplete;worst=rew-zero"
