@@ -123,14 +123,16 @@ def computed_or_cached(
         **platform("corruptions", "surrogates", "numerics", "algos"),
     }
     folder = cache() / "corrupted" / key_of(key)
+    damaged = False
     if folder.is_dir():
         try:
             return _read(folder, dataset)
         except IntegrityError as error:
             log.warning("%s; computing it again", error)
+            damaged = True
     result = apply(corruption, spec.name, dataset, Streams(seed), surrogate)
     try:
-        publish(folder, lambda temporary: _write(temporary, key, result), replace=True)
+        publish(folder, lambda temporary: _write(temporary, key, result), replace=damaged)
     except ResourceError as error:
         log.warning("%s; going on without the cache", error)
     return result

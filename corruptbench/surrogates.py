@@ -17,7 +17,7 @@ from tqdm import tqdm
 from corruptbench.algos.agent import State
 from corruptbench.algos.iql import IQL
 from corruptbench.data import ASSETS, cache
-from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.errors import IntegrityError, ResourceError, UsageError
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import RunRecord
 from corruptbench.registry import source_sha256
@@ -74,7 +74,10 @@ def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:
     if shipped:
         return shipped
     folder = cache_folder(dataset)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{folder.parent}: could not be made: {error.strerror}") from error
     with FileLock(f"{folder}.lock"):  # it saves double work and nothing else
         try:
             cached = _read(folder, dataset)

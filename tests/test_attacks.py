@@ -18,7 +18,7 @@ from corruptbench.corrupting import computed_or_cached, corrupt, corruption_spec
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.data import load
 from corruptbench.data.describe import audit_text
-from corruptbench.errors import UsageError
+from corruptbench.errors import ResourceError, UsageError
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.rng import unit_seeds
 from corruptbench.run import RunRequest, execute, plan
@@ -244,6 +244,13 @@ def test_where_episodes_end_is_part_of_a_run_that_depends_on_it(small_file, data
     assert one.run_id != two.run_id
     one, two = (plan(asked(path, "rew-adv"), tmp_path).spec for path in (small_file, other))
     assert one.run_id == two.run_id
+
+
+def test_a_surrogate_without_a_place_is_a_sentence(dataset, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(ResourceError) as raised:
+        surrogates.surrogate_for(dataset)
+    assert str(raised.value) == f"{tmp_path / 'cache' / 'surrogates'}: could not be made: Not a directory"
 
 
 def test_a_surrogate_is_trained_once_whatever_the_number_of_threads(dataset, monkeypatch):

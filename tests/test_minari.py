@@ -541,10 +541,12 @@ def test_an_episode_that_goes_on_after_its_end(broken, field):
 
 def test_two_ids_have_two_notes(root, read):
     """``one__two`` and ``one/two`` are two datasets."""
+    noted = []
     for seed, dataset_id in enumerate(("one__two-v0", "one/two-v0")):
         made(root, [episode(np.random.default_rng(seed), WIDE, 3)], dataset_id=dataset_id)
-        read(dataset_id)
-        read(dataset_id)
+        noted.append(read(dataset_id)[1])
+        assert read(dataset_id)[1] == noted[-1]
+    assert noted[0] != noted[1]
 
 
 def test_dict_observations_that_do_not_fit(broken, root):
