@@ -1,28 +1,27 @@
 """Adam (Kingma & Ba 2015, algorithm 1), in place, with PyTorch's order of operations."""
 
-from torch import Tensor
+import math
 
-from corruptbench.algos.networks import Params
+from torch import Tensor
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 class Adam:
-    """First and second moments of one group of parameters.
+    """First and second moments of the weights ``(P,)`` of one group."""
 
-    ``step`` is the number of this update, from 1, and ``lr`` the learning rate; both are tensors without axes, so that
-    a compiled step is compiled once.
-    """
+    def __init__(self, weights: Tensor) -> None:
+        self.first = weights.new_zeros(weights.shape)
+        self.second = weights.new_zeros(weights.shape)
 
-    def __init__(self, params: Params) -> None:
-        self.first = [p.new_zeros(p.shape) for p in params]
-        self.second = [p.new_zeros(p.shape) for p in params]
+    def update_(self, weights: Tensor, gradient: Tensor, rate: Tensor, root: Tensor) -> None:
+        """w <- w - rate m / (sqrt(v) / root + eps), rate and root those of :func:`corrected`, without axes."""
+        m, v = self.first, self.second
+        m.lerp_(gradient, 1 - BETA1)
+        v.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        weights.sub_(rate * m / (v.sqrt() / root + EPS))
 
-    def update_(self, params: Params, gradients: Params, step: Tensor, lr: Tensor) -> None:
-        """w <- w - lr * m / (sqrt(v) + eps), m and v corrected for their start at zero."""
-        rate = lr / (1 - BETA1**step)
-        root = (1 - BETA2**step).sqrt()
-        for w, g, m, v in zip(params, gradients, self.first, self.second, strict=True):
-            m.lerp_(g, 1 - BETA1)
-            v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
-            w.sub_(rate * m / (v.sqrt() / root + EPS))
+
+def corrected(step: int, learning_rate: float) -> tuple[float, float]:
+    """Learning rate and root with which m and v of update ``step``, from 1, make up for their start at zero."""
+    return learning_rate / (1 - BETA1**step), math.sqrt(1 - BETA2**step)

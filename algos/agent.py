@@ -65,8 +65,9 @@ class Agent(ABC):
         """Everything held fixed in a step, computed once, without gradient, from the state at the step's start."""
         return None
 
-    def update_targets_(self, state: State) -> None:  # noqa: B027  an algorithm without target networks has nothing to do
-        """Moves the target networks in place, after the last objective."""
+    def update_targets(self, state: State) -> State:
+        """The target networks as they stand after the last objective: new parameters for groups without objective."""
+        return {}
 
     def statistic(self, q: Tensor) -> Tensor:
         """What an algorithm with critics trusts of their values, ``(..., K, batch)`` to ``(..., batch)``: the lowest.

@@ -39,12 +39,22 @@ def mlp(params: Params, x: Tensor) -> Tensor:
     return torch.matmul(x, params[-2]) + params[-1]
 
 
+def flatten(params: Params) -> Tensor:
+    """All parameters side by side in a new tensor ``(P,)``."""
+    return torch.cat([p.reshape(-1) for p in params])
+
+
+def unflatten(weights: Tensor, shapes: Sequence[torch.Size]) -> Params:
+    """The parameters as views of ``weights`` ``(P,)``: the inverse of :func:`flatten`."""
+    parts = weights.split([shape.numel() for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
 def clone(params: Params) -> Params:
     """A copy that shares no storage."""
     return [p.clone() for p in params]
 
 
-def ema_(targets: Params, params: Params, rate: float) -> None:
-    """Moves ``targets`` towards ``params`` in place: target <- (1 - rate) target + rate param."""
-    for target, param in zip(targets, params, strict=True):
-        target.lerp_(param, rate)
+def ema(targets: Params, params: Params, rate: float) -> Params:
+    """``targets`` moved towards ``params``: (1 - rate) target + rate param."""
+    return [torch.lerp(target, param, rate) for target, param in zip(targets, params, strict=True)]

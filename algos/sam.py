@@ -6,29 +6,26 @@ of one run, the critics of an ensemble together, and targets stay those that wer
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
-from corruptbench.algos.networks import Params
+Loss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""Weights ``(P,)`` -> loss and info."""
 
-Loss = Callable[[Params], tuple[Tensor, dict[str, Tensor]]]
 
-
-def plain_gradient(loss: Loss, params: Params) -> tuple[Params, Tensor]:
-    """Gradient and loss at ``params``."""
-    gradient, (value, _) = grad_and_value(loss, has_aux=True)(params)
+def plain_gradient(loss: Loss, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient ``(P,)`` and loss at ``weights``."""
+    gradient, (value, _) = grad_and_value(loss, has_aux=True)(weights)
     return gradient, value
 
 
-def sam_gradient(loss: Loss, params: Params, rho: float) -> tuple[Params, Tensor]:
+def sam_gradient(loss: Loss, weights: Tensor, rho: float) -> tuple[Tensor, Tensor]:
     """The gradient at w + e and the loss at w."""
-    gradient, value = plain_gradient(loss, params)
-    scale = rho / (norm(gradient) + 1e-12)
-    perturbed = [w + scale * g for w, g in zip(params, gradient, strict=True)]
-    return plain_gradient(loss, perturbed)[0], value
+    gradient, value = plain_gradient(loss, weights)
+    perturbation = gradient * (rho / (norm(gradient) + 1e-12))
+    return plain_gradient(loss, weights + perturbation)[0], value
 
 
-def norm(gradient: Params) -> Tensor:
-    """The 2-norm over all tensors of one run."""
-    return torch.stack([g.square().sum() for g in gradient]).sum().sqrt()
+def norm(gradient: Tensor) -> Tensor:
+    """The 2-norm."""
+    return gradient.square().sum().sqrt()

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from corruptbench.environments import make_flat
 from corruptbench.errors import Diverged, PluginError
 from corruptbench.rng import episode_seeds
+from corruptbench.simulation import simulation
 from corruptbench.types import Environment
 
 FINAL_EPISODES = 100
@@ -35,27 +36,23 @@ def evaluate(policy: Callable[[np.ndarray], np.ndarray], environment: Environmen
     not finite, before the environment sees it, and PluginError for one of the wrong shape.
     """
     seeds = episode_seeds(episodes)
-    envs = [make_flat(environment) for _ in seeds]
-    space = envs[0].action_space
-    low, high = space.low, space.high  # type: ignore[attr-defined]
-    center, half = (low + high) / 2, (high - low) / 2
-    observations = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
+    world = simulation(environment, episodes, torch.get_num_threads())
+    center, half = (world.low + world.high) / 2, (world.high - world.low) / 2
+    observations = world.reset(seeds)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, int)
-    running = np.ones(episodes, bool)
-    while running.any():
+    running = np.arange(episodes)
+    while len(running):
         actions = policy(observations)
-        if actions.shape != (episodes, *space.shape):  # type: ignore[misc]
-            raise PluginError(f"the policy returned actions {actions.shape}, needed is {(episodes, *space.shape)}")  # type: ignore[misc]
+        if actions.shape != (episodes, *world.low.shape):
+            raise PluginError(f"the policy returned actions {actions.shape}, needed is {(episodes, *world.low.shape)}")
         if not np.isfinite(actions[running]).all():
             raise Diverged(
                 f"the policy returned an action that is not finite, after {lengths.max()} steps of evaluation"
             )
-        actions = np.clip(center + half * actions, low, high).astype(np.float32)
-        for i in np.flatnonzero(running):
-            observations[i], reward, terminated, truncated, _ = envs[i].step(actions[i])
-            returns[i] += float(reward)
-            lengths[i] += 1
-            running[i] = not (terminated or truncated)
-    for env in envs:
-        env.close()
+        actions = np.clip(center + half * actions, world.low, world.high).astype(np.float32)
+        observations[running], rewards, ended = world.step(running, actions[running])
+        returns[running] += rewards
+        lengths[running] += 1
+        running = running[~ended]
+    world.close()
     return Evaluation(returns.tolist(), lengths.tolist(), seeds)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from corruptbench.algos.agent import Agent
-from corruptbench.algos.networks import Params
 from corruptbench.algos.sam import Loss, plain_gradient, sam_gradient
 from corruptbench.errors import UsageError, nearest, unknown
 
@@ -26,11 +25,11 @@ class Optimizer:
     on: tuple[str, ...] = ()  # objectives, in the agent's order
     rho: float = 0.0  # radius of the perturbation, 0 where there is none
 
-    def gradient(self, objective: str, loss: Loss, params: Params) -> tuple[Params, Tensor]:
-        """Gradient for the step and the loss at ``params``."""
+    def gradient(self, objective: str, loss: Loss, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient for the step, ``(P,)``, and the loss at ``weights`` ``(P,)``."""
         if objective in self.on:
-            return sam_gradient(loss, params, self.rho)
-        return plain_gradient(loss, params)
+            return sam_gradient(loss, weights, self.rho)
+        return plain_gradient(loss, weights)
 
 
 def optimizer_for(agent: Agent, name: str, on: tuple[str, ...] | None = None, rho: float = RHO) -> Optimizer:

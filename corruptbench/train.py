@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,11 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
-from corruptbench.algos.adam import Adam
+from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.agent import Agent, State
+from corruptbench.algos.networks import flatten, unflatten
+from corruptbench.batches import Table
+from corruptbench.engine import compiled, resolve_engine
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.numerics import mean_and_std
 from corruptbench.optimizers import Optimizer
@@ -23,13 +25,11 @@ from corruptbench.types import Batch, TransitionDataset
 
 log = logging.getLogger(__name__)
 
-Update = Callable[[Batch, Tensor, Tensor, Tensor], dict[str, Tensor]]
-"""Batch, number of the step, learning rate, learning rate under the cosine -> losses by objective."""
+Update = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""Rows of the batch ``(batch,)`` and Adam's rates of the step -> losses by objective."""
 
 CHECK_EVERY = 1_000
 """Steps between looks for a loss that is not finite."""
-
-ENGINES = ("auto", "compiled", "eager")
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class Normalisation:
 
 
 class Learner:
-    """An agent in training: its state, Adam's moments, and the number of steps taken.
+    """An agent in training: its weights, Adam's moments, and the number of steps taken.
 
-    ``engine`` is ``eager``, ``compiled``, or ``auto``: compiled where a C++ compiler is found.
+    The weights of a group lie in one tensor ``(P,)``, and ``state`` is the agent's view of them. ``engine`` is
+    ``eager``, ``compiled``, or ``auto``: compiled where a C++ compiler is found.
     """
 
     def __init__(
@@ -68,42 +69,69 @@ class Learner:
     ) -> None:
         if steps < 1:
             raise UsageError(f"steps is {steps}, allowed is 1 and above")
-        self.agent, self.optimizer, self.seed, self.steps = agent, optimizer, seed, steps
+        self.agent, self.optimizer, self.seed, self.steps, self.dtype = agent, optimizer, seed, steps, dtype
+        self.objectives = agent.objectives
         self.step = 0
         self.normalisation = Normalisation.of(dataset)
-        self.rows = Batch(
-            self.normalisation(torch.tensor(dataset.observations)).to(dtype),
-            torch.tensor(dataset.actions, dtype=dtype),
-            torch.tensor(dataset.rewards, dtype=dtype),
-            self.normalisation(torch.tensor(dataset.next_observations)).to(dtype),
-            torch.tensor(dataset.terminations, dtype=dtype),
+        self.table = Table.of(
+            Batch(
+                self.normalisation(torch.tensor(dataset.observations)).to(dtype),
+                torch.tensor(dataset.actions, dtype=dtype),
+                torch.tensor(dataset.rewards, dtype=dtype),
+                self.normalisation(torch.tensor(dataset.next_observations)).to(dtype),
+                torch.tensor(dataset.terminations, dtype=dtype),
+            )
         )
-        self.state: State = agent.init(
+        start = agent.init(
             dataset.observations.shape[1], dataset.actions.shape[1], lambda name: stream(seed, "init", name)
         )
-        self.state = {group: [p.to(dtype) for p in params] for group, params in self.state.items()}
-        self.moments = {objective.group: Adam(self.state[objective.group]) for objective in agent.objectives}
+        self.shapes = {group: [p.shape for p in params] for group, params in start.items()}
+        self.weights = {group: flatten(params).to(dtype) for group, params in start.items()}
+        self.moments = {objective.group: Adam(self.weights[objective.group]) for objective in self.objectives}
         self.engine = resolve_engine(engine)
-        self.update = make_update(agent, optimizer, self.state, self.moments)
+        self.update: Update = self._update
         if self.engine == "compiled":
-            self.update = self.compiled(self.update, required=engine == "compiled")
+            self.update = self._compiled(required=engine == "compiled")
+
+    @property
+    def state(self) -> State:
+        """The parameters of every group, views of the weights: what changes one changes the other."""
+        return {group: unflatten(weights, self.shapes[group]) for group, weights in self.weights.items()}
 
     def advance(self, count: int, on_step: Callable[[], object] = lambda: None) -> dict[str, float]:
         """Takes ``count`` steps and returns the last step's losses; raises Diverged where one is not finite."""
         losses: dict[str, Tensor] = {}
         for _ in range(count):
             self.step += 1
-            losses = self.update(self.batch(self.step), *self.schedule(self.step))
+            losses = self.update(self.indices(self.step), self.rates(self.step))
             if self.step % CHECK_EVERY == 0:
                 self.check(losses)
             on_step()
         self.check(losses)
         return {name: float(loss) for name, loss in losses.items()}
 
-    def compiled(self, update: Update, required: bool) -> Update:
-        """``update`` in compiled form; eager from its first step on where it can't be compiled and needn't be."""
-        torch._dynamo.reset()  # each learner compiles afresh, however many came before it in this process
-        fast = torch.compile(update, fullgraph=True, dynamic=False)
+    def _update(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
+        """One step, in place on weights and moments: targets once, the objectives in order, the target networks."""
+        batch = self.table.batch(indices)
+        rate, cosine_rate, root = rates.unbind()
+        targets = self.agent.targets(self.state, batch)
+        losses = {}
+        for objective in self.objectives:
+            weights, shapes = self.weights[objective.group], self.shapes[objective.group]
+
+            def loss(w: Tensor, objective=objective, shapes=shapes):  # type: ignore[no-untyped-def]
+                return objective.loss(unflatten(w, shapes), batch, targets)
+
+            gradient, losses[objective.name] = self.optimizer.gradient(objective.name, loss, weights)
+            moments = self.moments[objective.group]
+            moments.update_(weights, gradient, cosine_rate if objective.cosine else rate, root)
+        for group, params in self.agent.update_targets(self.state).items():
+            self.weights[group].copy_(flatten(params))
+        return losses
+
+    def _compiled(self, required: bool) -> Update:
+        """The step in compiled form; eager from its first call on where it can't be compiled and needn't be."""
+        fast = compiled(self._update)
 
         def first(*inputs: Any) -> dict[str, Tensor]:
             self.update = fast
@@ -114,30 +142,32 @@ class Learner:
                     raise
                 reason = str(error).strip().partition("\n")[0]
                 log.warning("%s cannot be compiled and is trained eagerly: %s", self.agent.name, reason)
-                self.engine, self.update = "eager", update
-                return update(*inputs)
+                self.engine, self.update = "eager", self._update
+                return self._update(*inputs)
 
         return first
 
+    def indices(self, step: int) -> Tensor:
+        """The rows of the batch of one step."""
+        return torch.from_numpy(batch_indices(self.seed, step, self.agent.batch_size, len(self.table)))
+
     def batch(self, step: int) -> Batch:
         """The batch of one step."""
-        indices = batch_indices(self.seed, step, self.agent.batch_size, len(self.rows.rewards))
-        chosen = torch.from_numpy(indices)
-        return Batch(*(field.index_select(0, chosen) for field in self.rows))
+        return self.table.batch(self.indices(step))
 
-    def schedule(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Number of the step, learning rate, and learning rate under the cosine to 0 over the declared steps."""
-        rate = self.agent.learning_rate
-        cosine = rate * (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2
-        return tuple(torch.tensor(x, dtype=torch.float64) for x in (step, rate, cosine))  # type: ignore[return-value]
+    def rates(self, step: int) -> Tensor:
+        """What Adam takes at one step: rate, rate under the cosine to 0 over the declared steps, and root."""
+        rate, root = corrected(step, self.agent.learning_rate)
+        cosine = (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2
+        return torch.tensor([rate, cosine * rate, root], dtype=self.dtype)
 
     def check(self, losses: dict[str, Tensor]) -> None:
         """Raises Diverged, with the step, for a loss or weights that are not finite."""
         for name, loss in losses.items():
             if not torch.isfinite(loss).all():
                 raise Diverged(f"step {self.step}: the loss of {name} is {float(loss)}")
-        for group, params in self.state.items():
-            if not all(torch.isfinite(p).all() for p in params):
+        for group, weights in self.weights.items():
+            if not torch.isfinite(weights).all():
                 raise Diverged(f"step {self.step}: weights of {group} are not finite")
 
     def policy(self) -> "Policy":
@@ -158,33 +188,3 @@ class Policy:
         """``(batch, do)`` float to ``(batch, da)`` float32."""
         normalised = self.normalisation(torch.tensor(observations, dtype=torch.float32))
         return self.agent.act(self.state, normalised).numpy()
-
-
-def make_update(agent: Agent, optimizer: Optimizer, state: State, moments: dict[str, Adam]) -> Update:
-    """One training step, in place on ``state`` and ``moments``: targets once, then the objectives in order."""
-    objectives = agent.objectives
-
-    def update(batch: Batch, step: Tensor, lr: Tensor, cosine_lr: Tensor) -> dict[str, Tensor]:
-        targets = agent.targets(state, batch)
-        losses = {}
-        for objective in objectives:
-            params = state[objective.group]
-
-            def loss(p, objective=objective):  # type: ignore[no-untyped-def]
-                return objective.loss(p, batch, targets)
-
-            gradient, losses[objective.name] = optimizer.gradient(objective.name, loss, params)
-            moments[objective.group].update_(params, gradient, step, cosine_lr if objective.cosine else lr)
-        agent.update_targets_(state)
-        return losses
-
-    return update
-
-
-def resolve_engine(engine: str) -> str:
-    """``auto`` becomes ``compiled`` where a C++ compiler is on the path, else ``eager``."""
-    if engine not in ENGINES:
-        raise UsageError(f"engine is {engine!r}, allowed are {', '.join(ENGINES)}")
-    if engine != "auto":
-        return engine
-    return "compiled" if any(shutil.which(name) for name in ("g++", "clang++", "c++")) else "eager"

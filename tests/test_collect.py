@@ -18,7 +18,6 @@ import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from corruptbench.algos.adam import Adam
 from corruptbench.cli import collect as command
 from corruptbench.cli.parser import Parser, Verb
 from corruptbench.collect import checkpoints as checkpoints_module
@@ -28,7 +27,7 @@ from corruptbench.collect.checkpoints import Checkpoints
 from corruptbench.collect.config import CollectConfig, Evaluation
 from corruptbench.collect.explorers import learning_inputs
 from corruptbench.collect.replay import collect, identity_of
-from corruptbench.collect.sac import SAC, SACConfig, sample
+from corruptbench.collect.sac import SAC, AdamEach, SACConfig, sample
 from corruptbench.collect.steps import Replay, episodes_kept, write_hdf5
 from corruptbench.data import read_hdf5
 from corruptbench.environments import environment, make
@@ -1129,8 +1128,8 @@ def test_sac_updates_are_those_of_autograd(dtype, tolerance):
     agent.log_alpha = [torch.full((1,), -1.2)]
     for name in ("actor", "critic", "target_critic", "log_alpha"):
         setattr(agent, name, [p.to(dtype) for p in getattr(agent, name)])
-    agent.actor_adam, agent.critic_adam = Adam(agent.actor), Adam(agent.critic)
-    agent.alpha_adam = Adam(agent.log_alpha)
+    agent.actor_adam, agent.critic_adam = AdamEach(agent.actor), AdamEach(agent.critic)
+    agent.alpha_adam = AdamEach(agent.log_alpha)
     slow = SlowSAC(agent, config)
     rng = np.random.default_rng(0)
     for number in range(1, 6):

@@ -254,10 +254,11 @@ def test_target_update_moves_no_trained_group_and_each_member_alone(name):
         for objective in agent.objectives:
             state[objective.group] = [p + 0.1 for p in state[objective.group]]
         before = copied(state)
-        agent.update_targets_(state)
-        for objective in agent.objectives:
-            group = objective.group
-            assert all(torch.equal(a, b) for a, b in zip(state[group], before[group], strict=True))
+        moved = agent.update_targets(state)
+        assert equal_states(state, before)  # nothing in place: it returns what is new
+        assert not {objective.group for objective in agent.objectives} & moved.keys()
+        assert not any(torch.equal(a, b) for group in moved for a, b in zip(moved[group], before[group], strict=True))
+        state.update(moved)
     for group, params in together.items():
         for member in range(POPULATION):
             for of_all, own in zip(params, states[member][group], strict=True):

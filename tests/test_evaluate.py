@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from corruptbench import evaluate as module
+from corruptbench import simulation
 from corruptbench.environments import ENVIRONMENTS, environment, make
 from corruptbench.errors import DataError, Diverged, PluginError, UsageError
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
 from corruptbench.types import Environment
 
 HOPPER, CHEETAH, PENDULUM = environment("Hopper-v5"), environment("HalfCheetah-v5"), environment("Pendulum-v1")
-DIMENSIONS = {"Hopper-v5": (11, 3), "Walker2d-v5": (17, 6), "HalfCheetah-v5": (17, 6), "Pendulum-v1": (3, 1)}
+DIMENSIONS = {"Pendulum-v1": (3, 1)}
+DIMENSIONS |= {f"Hopper-{version}": (11, 3) for version in ("v4", "v5")}
+DIMENSIONS |= {f"{name}-{version}": (17, 6) for name in ("Walker2d", "HalfCheetah") for version in ("v4", "v5")}
 
 
 class RowByRow:
@@ -60,19 +63,33 @@ def slow_evaluation(act, env, episodes):
     return returns, lengths
 
 
+@pytest.fixture(params=["batch", "loop"])
+def way(request, monkeypatch):
+    """Both ways of simulating, one after the other."""
+    if request.param == "loop":
+        monkeypatch.setattr(simulation, "Batch", None)
+    return request.param
+
+
 @pytest.fixture
-def stepped(monkeypatch):
-    """Records the actions of every step that an evaluation takes, one list an environment."""
+def stepped(monkeypatch, way):
+    """Records the actions of every step that an evaluation takes, one list an episode."""
     actions = []
 
-    def recording(env):
-        made, mine = make(env), []
-        actions.append(mine)
-        step = made.step
-        made.step = lambda action: (mine.append(np.array(action)), step(action))[1]
-        return made
+    def recording(environment, count, threads):
+        world = simulation.simulation(environment, count, threads)
+        actions.extend([] for _ in range(count))
+        step = world.step
 
-    monkeypatch.setattr(module, "make_flat", recording)
+        def watched(running, chosen):
+            for i, action in zip(running, chosen, strict=True):
+                actions[i].append(action.copy())
+            return step(running, chosen)
+
+        world.step = watched
+        return world
+
+    monkeypatch.setattr(module, "simulation", recording)
     return actions
 
 
@@ -86,7 +103,7 @@ def constant(value, env):
 @pytest.mark.parametrize(
     ("name", "episodes"), [("Hopper-v5", 9), ("Walker2d-v5", 4), ("HalfCheetah-v5", 1), ("Pendulum-v1", 3)]
 )
-def test_evaluation_is_the_plain_loop(name, episodes):
+def test_evaluation_is_the_plain_loop(name, episodes, way):
     env = environment(name)
     policy = RowByRow(env)
     found = evaluate(policy, env, episodes)
@@ -133,6 +150,85 @@ def test_all_episodes_are_one_batch():
     ended = [batch[first] for batch in batches[min(found.lengths) :]]
     assert len(ended) > 0
     assert all(np.array_equal(observation, ended[0]) for observation in ended)
+
+
+# The batch and the loop
+
+
+WALKERS = [f"{name}-{version}" for name in ("Hopper", "HalfCheetah", "Walker2d") for version in ("v4", "v5")]
+
+
+def kick(rng, env, running):
+    """Actions that differ from step to step, many of them at their bounds, so that walkers leap and fall."""
+    return rng.choice([-1.0, -0.3, 0.2, 1.0], size=(len(running), DIMENSIONS[env.id][1])).astype(np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", [*WALKERS, "D4RL/Hopper", "D4RL/Walker2d", "D4RL/HalfCheetah"])
+def test_the_batch_is_the_loop_to_the_last_bit(name, threads):
+    env, count = environment(name), 6
+    worlds = simulation.simulation(env, count, threads), simulation.GymnasiumLoop(env, count)
+    assert isinstance(worlds[0], simulation.MujocoBatch)
+    seeds = [slow_seed(e) for e in range(count)]
+    assert np.array_equal(*(world.reset(seeds) for world in worlds))
+    rng, running, lengths = np.random.default_rng(0), np.arange(count), np.zeros(count, int)
+    while len(running):
+        actions = kick(rng, env, running)
+        fast, slow = (world.step(running, actions) for world in worlds)
+        assert all(np.array_equal(a, b) for a, b in zip(fast, slow, strict=True))
+        assert all(a.dtype == b.dtype for a, b in zip(fast, slow, strict=True))
+        lengths[running] += 1
+        running = running[~fast[2]]
+    falls = "HalfCheetah" not in name
+    assert (lengths < 1000).all() if falls else (lengths == 1000).all()
+    if falls:
+        assert len(set(lengths)) > 2
+    for world in worlds:
+        world.close()
+
+
+@pytest.mark.parametrize("name", ["Hopper-v5", "Walker2d-v4"])
+def test_a_walker_that_never_falls_meets_the_time_limit(name, monkeypatch):
+    env = environment(name)
+    world = simulation.simulation(env, 2)
+    monkeypatch.setattr(world, "_healthy", lambda position, velocity: np.ones(len(position), bool))
+    world.reset([0, 1])
+    zero = np.zeros((2, DIMENSIONS[env.id][1]), np.float32)
+    ends = [world.step(np.arange(2), zero)[2] for _ in range(1000)]
+    world.close()
+    assert not np.any(ends[:-1])
+    assert ends[-1].all()
+
+
+@pytest.mark.parametrize("state", [{1: 0.69}, {2: 0.21}, {2: -0.21}, {3: 100.1}, {5: -100.1}])
+def test_every_bound_of_the_hoppers_health(state):
+    """By hand: a coordinate is set beyond its bound, and the two ways agree that the hopper has fallen."""
+    env = environment("Hopper-v5")
+    world, made = simulation.simulation(env, 1), make(env).unwrapped
+    made.reset(seed=0)
+    world.reset([0])
+    position = world.position.copy()
+    assert world._healthy(position, world.velocity).all()
+    for index, value in state.items():
+        position[0, index] = value
+    made.data.qpos[:] = position[0]
+    assert not made.is_healthy
+    assert not world._healthy(position, world.velocity).any()
+
+
+def test_what_the_batch_does_not_serve_goes_through_the_loop():
+    assert isinstance(simulation.simulation(PENDULUM, 1), simulation.GymnasiumLoop)
+    assert isinstance(simulation.simulation(environment("Ant-v5"), 1), simulation.GymnasiumLoop)
+
+
+def test_another_environment_under_a_known_name_goes_through_the_loop(monkeypatch):
+    class Other(gymnasium.envs.mujoco.hopper_v5.HopperEnv):
+        pass
+
+    monkeypatch.setitem(
+        gymnasium.registry, "Hopper-v5", gymnasium.envs.registration.EnvSpec("Hopper-v5", entry_point=Other)
+    )
+    assert isinstance(simulation.simulation(HOPPER, 1), simulation.GymnasiumLoop)
 
 
 # Actions
@@ -353,7 +449,7 @@ def test_contact_margin_moves_hopper():
     assert half.returns != evaluate(policy, HOPPER, 3).returns
 
 
-def test_mujoco_writes_no_log_where_the_user_stands(tmp_path, monkeypatch):
+def test_mujoco_writes_no_log_where_the_user_stands(tmp_path, monkeypatch, way):
     """A state that MuJoCo warns of; without a handler of ours it would write MUJOCO_LOG.TXT."""
 
     def unstable(env):
@@ -370,7 +466,7 @@ def test_mujoco_writes_no_log_where_the_user_stands(tmp_path, monkeypatch):
         return made
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "make_flat", unstable)
+    monkeypatch.setattr(simulation, "make_flat" if way == "loop" else "make", unstable)
     found = evaluate(constant(1.0, HOPPER), HOPPER, 2)
     assert len(found.returns) == 2
     assert os.listdir(tmp_path) == []

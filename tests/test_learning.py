@@ -289,11 +289,12 @@ def assert_near_after_50_steps(run, optimizer):
 
 def test_only_the_actor_follows_the_cosine_and_it_ends_near_zero():
     run = learner("iql", steps=4)
-    rates = [[float(x) for x in run.schedule(step)] for step in range(1, 5)]
-    assert [step for step, _, _ in rates] == [1, 2, 3, 4]
-    assert [rate for _, rate, _ in rates] == [3e-4] * 4
+    rates = [[float(x) for x in run.rates(step)] for step in range(1, 5)]
+    biases = [1 - 0.9**step for step in range(1, 5)]  # Adam's correction of the first moment
+    assert [rate * bias for (rate, _, _), bias in zip(rates, biases, strict=True)] == pytest.approx([3e-4] * 4)
     by_hand = [3e-4, 3e-4 * (1 + math.sqrt(0.5)) / 2, 1.5e-4, 3e-4 * (1 - math.sqrt(0.5)) / 2]
-    assert [cosine for _, _, cosine in rates] == pytest.approx(by_hand)
+    assert [cosine * bias for (_, cosine, _), bias in zip(rates, biases, strict=True)] == pytest.approx(by_hand)
+    assert [root for _, _, root in rates] == pytest.approx([math.sqrt(1 - 0.999**step) for step in range(1, 5)])
     assert {o.name: o.cosine for o in run.agent.objectives} == {"V": False, "Q": False, "actor": True}
 
 
@@ -435,8 +436,8 @@ def test_normalisation_uses_observations_and_next_observations_together():
     mean, scale = both.mean(0), both.std(0) + 1e-3
     np.testing.assert_allclose(run.normalisation.mean, mean, rtol=1e-6)
     np.testing.assert_allclose(run.normalisation.scale, scale, rtol=1e-6)
-    np.testing.assert_allclose(run.rows.observations, (dataset.observations - mean) / scale, atol=1e-5)
-    np.testing.assert_allclose(run.rows.next_observations, (dataset.next_observations - mean) / scale, atol=1e-5)
+    np.testing.assert_allclose(run.table.rows.observations, (dataset.observations - mean) / scale, atol=1e-5)
+    np.testing.assert_allclose(run.table.rows.next_observations, (dataset.next_observations - mean) / scale, atol=1e-5)
 
 
 def test_a_constant_dimension_is_divided_by_a_thousandth():
@@ -453,16 +454,16 @@ def test_a_constant_dimension_is_divided_by_a_thousandth():
 def test_actions_rewards_and_terminations_reach_the_learner_as_they_are():
     dataset, run = random_dataset(), learner("iql")
     assert dataset.terminations.any()
-    np.testing.assert_array_equal(run.rows.actions, dataset.actions)
-    np.testing.assert_array_equal(run.rows.rewards, dataset.rewards)
-    np.testing.assert_array_equal(run.rows.terminations, dataset.terminations.astype(np.float32))
+    np.testing.assert_array_equal(run.table.rows.actions, dataset.actions)
+    np.testing.assert_array_equal(run.table.rows.rewards, dataset.rewards)
+    np.testing.assert_array_equal(run.table.rows.terminations, dataset.terminations.astype(np.float32))
 
 
 def test_the_policy_takes_raw_observations():
     dataset, run = random_dataset(), learner("iql")
     run.advance(2)
     actions = run.policy()(dataset.observations)
-    expected = reference.policy(run.state["actor"], run.rows.observations)
+    expected = reference.policy(run.state["actor"], run.table.rows.observations)
     assert actions.shape == (400, 2)
     assert actions.dtype == np.float32
     np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,8 @@ import torch
 from builders import random_dataset
 from pytorch_optimizer import SAM
 
-from corruptbench.algos.adam import Adam
+from corruptbench.algos.adam import Adam, corrected
+from corruptbench.algos.networks import unflatten
 from corruptbench.errors import UsageError
 from corruptbench.optimizers import Optimizer, optimizer_for
 from corruptbench.registry import ALGORITHMS
@@ -29,13 +30,17 @@ def learner(name, optimizer, dtype=torch.float64):
 
 def product_steps(run, objective, optimizer, batches, targets):
     """One objective's weights after a step on each batch."""
-    params = [p.clone() for p in run.state[objective.group]]
-    moments = Adam(params)
+    weights, shapes = run.weights[objective.group].clone(), run.shapes[objective.group]
+    moments = Adam(weights)
     for step, (batch, fixed) in enumerate(zip(batches, targets, strict=True), start=1):
-        gradient, _ = optimizer.gradient(objective.name, lambda p, b=batch, f=fixed: objective.loss(p, b, f), params)
-        rate = torch.tensor(3e-4, dtype=torch.float64)
-        moments.update_(params, gradient, torch.tensor(float(step), dtype=torch.float64), rate)
-    return params
+
+        def loss(w, batch=batch, fixed=fixed):
+            return objective.loss(unflatten(w, shapes), batch, fixed)
+
+        gradient, _ = optimizer.gradient(objective.name, loss, weights)
+        rate, root = (torch.tensor(x, dtype=torch.float64) for x in corrected(step, 3e-4))
+        moments.update_(weights, gradient, rate, root)
+    return unflatten(weights, shapes)
 
 
 def other_steps(networks, loss, batches, targets, rho):
@@ -89,26 +94,26 @@ def test_twenty_steps_agree_with_pytorch_optimizer(name):
 
 def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
     evaluations = []
-    weights = [torch.ones(2, 3, 4, dtype=torch.float64), torch.ones(2, 1, 4, dtype=torch.float64)]
+    slope = torch.tensor([1.0] * 24 + [2.0] * 8, dtype=torch.float64)  # of two tensors side by side
 
-    def loss(params):
-        evaluations.append(len(params))
-        return sum((k + 1) * p.square().sum() for k, p in enumerate(params)), {}
+    def loss(w):
+        evaluations.append(w.shape)
+        return (slope * w.square()).sum(), {}
 
-    # this loss has the gradient 2 (k + 1) w, which tells where it was taken
+    # this loss has the gradient 2 slope w, which tells where it was taken
+    weights = torch.ones(32, dtype=torch.float64)
     gradient, value = Optimizer("sam", ("Q",), RHO).gradient("Q", loss, weights)
-    assert evaluations == [2, 2]  # once at w and once at w + e
-    moved = [g / (2 * (k + 1)) - w for k, (g, w) in enumerate(zip(gradient, weights, strict=True))]
-    assert float(torch.cat([e.flatten() for e in moved]).norm()) == pytest.approx(RHO)
-    assert float(moved[1][0, 0, 0] / moved[0][0, 0, 0]) == pytest.approx(2)  # along the gradient
+    assert evaluations == [(32,), (32,)]  # once at w and once at w + e
+    moved = gradient / (2 * slope) - weights
+    assert float(moved.norm()) == pytest.approx(RHO)
+    assert float(moved[31] / moved[0]) == pytest.approx(2)  # along the gradient
     assert float(value) == 24 + 2 * 8  # at w
-    assert all(bool((w == 1).all()) for w in weights)
+    assert bool((weights == 1).all())
 
 
 def test_a_zero_gradient_leaves_the_weights_where_they_are():
-    weights = [torch.ones(3, 1)]
-    gradient, _ = Optimizer("sam", ("V",), RHO).gradient("V", lambda p: (0 * p[0].sum(), {}), weights)
-    assert torch.equal(gradient[0], torch.zeros(3, 1))
+    gradient, _ = Optimizer("sam", ("V",), RHO).gradient("V", lambda w: (0 * w.sum(), {}), torch.ones(3))
+    assert torch.equal(gradient, torch.zeros(3))
 
 
 # The objectives it is asked for

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError("--seconds must be above 0 and --rounds 1 and above")
 
     from corruptbench.bench import measure
-    from corruptbench.train import resolve_engine
+    from corruptbench.engine import resolve_engine
 
     rows = measure(options.dataset, resolve_engine(options.engine), options.seconds, options.rounds)
     if options.json:

@@ -42,10 +42,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def build_parser(algo: str | None) -> Parser:
     """The options of ``run``, with those of the algorithm where one is named."""
+    from corruptbench.engine import ENGINES
     from corruptbench.optimizers import RHO
     from corruptbench.run import QUICK_STEPS
     from corruptbench.spec import DEFAULT_STEPS
-    from corruptbench.train import ENGINES
 
     parser = Parser("corruptbench run", "Corrupts a dataset, trains on it, scores the policy, prints its row.")
     what = parser.add_argument_group("what is run")

@@ -16,10 +16,10 @@ from corruptbench.collect.checkpoints import Checkpoints, State
 from corruptbench.collect.config import CollectConfig, Evaluation, reached, recent_mean
 from corruptbench.collect.explorers import Explorer, Learner, Uniform, evaluate
 from corruptbench.collect.steps import FIELDS, Replay
+from corruptbench.engine import resolve_engine
 from corruptbench.environments import environment, make
 from corruptbench.errors import DataError, unknown
 from corruptbench.rng import seed_from
-from corruptbench.train import resolve_engine
 from corruptbench.versions import versions
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.func import grad_and_value
 from torch.nn.functional import softplus
 
-from corruptbench.algos.adam import Adam
-from corruptbench.algos.networks import Params, clone, ema_, init_mlp, mlp
+from corruptbench.algos.adam import BETA1, BETA2, Adam
+from corruptbench.algos.networks import Params, clone, ema, init_mlp, mlp
 from corruptbench.rng import stream
 from corruptbench.types import Batch
 
@@ -32,6 +32,18 @@ class SACConfig:
     random_steps: int = 5_000  # uniform actions at the start, before the first update
 
 
+class AdamEach:
+    """Adam on every tensor of a network; ``step`` is the number of the update, from 1, without axes."""
+
+    def __init__(self, params: Params) -> None:
+        self.moments = [Adam(p) for p in params]
+
+    def update_(self, params: Params, gradients: Params, step: Tensor, learning_rate: float) -> None:
+        rate, root = learning_rate / (1 - BETA1**step), (1 - BETA2**step).sqrt()
+        for moments, w, g in zip(self.moments, params, gradients, strict=True):
+            moments.update_(w, g, rate, root)
+
+
 class SAC:
     """State of the learner and its update; noise comes in from outside, so an update is a function of its inputs."""
 
@@ -43,7 +55,8 @@ class SAC:
         self.critic = init_mlp(stream(seed, "sac", "critic"), (both, *config.hidden, 1), ensemble=(2,))
         self.target_critic = clone(self.critic)
         self.log_alpha = [torch.zeros(1)]
-        self.actor_adam, self.critic_adam, self.alpha_adam = Adam(self.actor), Adam(self.critic), Adam(self.log_alpha)
+        self.actor_adam, self.critic_adam = AdamEach(self.actor), AdamEach(self.critic)
+        self.alpha_adam = AdamEach(self.log_alpha)
 
     def update(self, batch: Batch, noise: Tensor, step: Tensor) -> Tensor:
         """One gradient step on critics, actor and temperature; ``noise`` is ``(2, batch, da)`` standard normal.
@@ -51,7 +64,7 @@ class SAC:
         Returns the mean value of the critics, the batch's sign of life.
         """
         config = self.config
-        lr = torch.full_like(step, config.learning_rate)
+        lr = config.learning_rate
         alpha = self.log_alpha[0].exp()
 
         next_actions, next_log_prob = sample(self.actor, batch.next_observations, noise[0])
@@ -75,15 +88,18 @@ class SAC:
 
         # d/d log_alpha of -log_alpha * (log_prob + target entropy), the target entropy being -action_dim
         self.alpha_adam.update_(self.log_alpha, [-(log_prob - self.action_dim).mean().reshape(1)], step, lr)
-        ema_(self.target_critic, self.critic, config.target_rate)
+        for target, moved in zip(
+            self.target_critic, ema(self.target_critic, self.critic, config.target_rate), strict=True
+        ):
+            target.copy_(moved)
         return q_mean
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state by name, networks, temperature and Adam's moments; all of it is changed in place."""
         groups = {name: getattr(self, name) for name in ("actor", "critic", "target_critic", "log_alpha")}
         for name in ("actor_adam", "critic_adam", "alpha_adam"):
-            adam = getattr(self, name)
-            groups |= {f"{name}.first": adam.first, f"{name}.second": adam.second}
+            moments = getattr(self, name).moments
+            groups |= {f"{name}.first": [m.first for m in moments], f"{name}.second": [m.second for m in moments]}
         return {f"{name}.{i}": tensor for name, group in groups.items() for i, tensor in enumerate(group)}
 
     def act(self, observations: Tensor, noise: Tensor | None = None) -> Tensor:
