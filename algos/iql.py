@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -87,22 +88,22 @@ def require_value_settings(agent: Any) -> None:
 
 def value_objective(expectile: float) -> Objective:
     """V towards the expectile of q: L_V."""
+    return Objective("V", "value", partial(value_loss, expectile=expectile))
 
-    def loss(value: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
-        v = values(value, batch.observations)
-        return expectile_loss(targets.q - v, expectile), {"v": v.mean(-1)}
 
-    return Objective("V", "value", loss)
+def value_loss(value: Params, batch: Batch, targets: Targets, *, expectile: float) -> tuple[Tensor, Info]:
+    v = values(value, batch.observations)
+    return expectile_loss(targets.q - v, expectile), {"v": v.mean(-1)}
 
 
 def actor_objective(beta: float) -> Objective:
     """The deterministic actor towards the dataset's actions, weighted by their advantage: L_actor."""
+    return Objective("actor", "actor", partial(actor_loss, beta=beta), cosine=True)
 
-    def loss(actor: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
-        policy = torch.tanh(mlp(actor, batch.observations))
-        return weighted_regression_loss(policy, batch.actions, targets.advantage, beta), {}
 
-    return Objective("actor", "actor", loss, cosine=True)
+def actor_loss(actor: Params, batch: Batch, targets: Targets, *, beta: float) -> tuple[Tensor, Info]:
+    policy = torch.tanh(mlp(actor, batch.observations))
+    return weighted_regression_loss(policy, batch.actions, targets.advantage, beta), {}
 
 
 def values(value: Params, observations: Tensor) -> Tensor:

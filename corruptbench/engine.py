@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._inductor.custom_graph_pass import CustomGraphPass
-from torch.fx import Graph, Node
 
 from corruptbench.errors import UsageError
 
@@ -27,36 +25,18 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
 
     docs/performance.md has what each option gains.
     """
+    from corruptbench.once import (
+        Once,
+    )  # torch's compiler takes two seconds to import, and an eager run needs none of it
+
     torch._dynamo.reset()  # each step compiles afresh, however many came before it in this process
-    options: dict[str, Any] = {"cpp_wrapper": True, "post_grad_custom_pre_pass": _Once()}
+    options: dict[str, Any] = {"cpp_wrapper": True, "post_grad_custom_pre_pass": Once()}
     return torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
 
-class _Once(CustomGraphPass):
-    """What a step computes twice is computed once: V(s) in the targets and again in the loss of V, for instance."""
+def is_about_compiling(error: Exception) -> bool:
+    """Whether torch's compiler raised this, and not the code that it runs."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
 
-    def __call__(self, graph: Graph) -> None:
-        seen: dict[object, Node] = {}
-        for node in list(graph.nodes):
-            if not _pure(node):
-                continue
-            key = (node.target, repr(node.args), repr(node.kwargs))  # of a node its name, unique in a graph
-            if key in seen:
-                node.replace_all_uses_with(seen[key])
-                graph.erase_node(node)
-            else:
-                seen[key] = node
-
-    def uuid(self) -> str:
-        """Part of the key under which torch keeps what it compiled."""
-        return "corruptbench-once-1"
-
-
-def _pure(node: Node) -> bool:
-    """Whether a node is an operation whose result depends on its inputs alone, which it leaves as they are."""
-    operation = node.target
-    if node.op != "call_function":
-        return False
-    if not isinstance(operation, torch._ops.OpOverload):
-        return getattr(operation, "__name__", "") == "getitem"
-    return not operation._schema.is_mutable and torch.Tag.nondeterministic_seeded not in operation.tags
+    return isinstance(error, TorchDynamoException | InductorError)

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import InductorError
 
 from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.agent import Agent, State
 from corruptbench.algos.networks import flatten, unflatten
 from corruptbench.batches import Table
-from corruptbench.engine import compiled, resolve_engine
+from corruptbench.engine import compiled, is_about_compiling, resolve_engine
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.numerics import mean_and_std
 from corruptbench.optimizers import Optimizer
@@ -137,8 +135,8 @@ class Learner:
             self.update = fast
             try:
                 return fast(*inputs)
-            except (TorchDynamoException, InductorError) as error:
-                if required:
+            except Exception as error:
+                if required or not is_about_compiling(error):
                     raise
                 reason = str(error).strip().partition("\n")[0]
                 log.warning("%s cannot be compiled and is trained eagerly: %s", self.agent.name, reason)

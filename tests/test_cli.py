@@ -50,7 +50,7 @@ def options(monkeypatch):
     def parsed(*arguments):
         found = []
         with monkeypatch.context() as patch:
-            patch.setattr(verb, "run", lambda namespace: found.append(namespace) or 0)
+            patch.setattr(verb, "run", lambda namespace, arguments: found.append(namespace) or 0)
             assert main(["run", *map(str, arguments)]) == 0
         return found[0]
 
@@ -251,6 +251,7 @@ WRONG = {
     "option not whole": (["--iql.batch-size", "1.5"], "--algo iql: batch_size is '1.5', needed is a value of type int"),
     "option not all numbers": (["--iql.hidden", "16,x"], "--algo iql: hidden is 'x', needed is a value of type int"),
     "threads": (["--threads", "0"], "--threads is 0, allowed is 1 and above"),
+    "workers": (["--workers", "0"], "--workers is 0, allowed is 1 and above"),
     "rho 0": (["--sam", "--rho", "0"], "--rho is 0.0, allowed is any number above 0"),
     "rho below 0": (["--sam", "--rho", "-0.1"], "--rho is -0.1, allowed is any number above 0"),
     "rho nan": (["--sam", "--rho", "nan"], "--rho is nan, allowed is any number above 0"),

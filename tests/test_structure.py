@@ -27,6 +27,7 @@ LEVELS = (
     (
         "optimizers",
         "engine",
+        "once",
         "batches",
         "train",
         "simulation",
@@ -35,10 +36,9 @@ LEVELS = (
         "surrogates",
         "contract",
         "command",
-        "plain",
         "corrupting",
     ),
-    ("run", "collect", "bench"),
+    ("run", "collect", "bench", "workers"),
     ("suites", "stats", "listing", "summary", "report"),
     ("cli", "__main__"),
 )

@@ -1,36 +1,77 @@
-"""``corruptbench bench``: this machine's speed beside a plain version."""
+"""``corruptbench bench``: this machine's speed beside a plain version and the hardware's limit."""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from corruptbench.cli.parser import Parser
-from corruptbench.errors import UsageError
+from corruptbench.errors import DataError, UsageError
+from corruptbench.store import parse_json
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("corruptbench bench", "Training steps per second beside the field's usual code, and peak memory.")
-    parser.add_argument("--dataset", default="hopper-replay", help="whose sizes are trained on")
-    parser.add_argument("--engine", default="auto", help="auto, compiled or eager")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of one measurement")
+    from corruptbench.bench import PARTS, check, machine, measure
+    from corruptbench.engine import ENGINES, resolve_engine
+
+    parser = Parser("corruptbench bench", "How fast this machine is, beside the field's usual code and its own limit.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("--dataset", default="hopper-replay", help="shipped dataset that is trained on")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement")
     parser.add_argument(
         "--rounds", type=int, default=5, help="measurements of each version, in turn; the median counts"
     )
+    parser.add_argument("--against", type=Path, metavar="FILE", help="an earlier --json to compare with")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
     if options.seconds <= 0 or options.rounds < 1:
         raise UsageError("--seconds must be above 0 and --rounds 1 and above")
+    parts = options.parts or list(PARTS)
+    check(parts, options.dataset)
+    earlier = {} if options.against is None else earlier_values(options.against)
 
-    from corruptbench.bench import measure
-    from corruptbench.engine import resolve_engine
-
-    rows = measure(options.dataset, resolve_engine(options.engine), options.seconds, options.rounds)
+    about = machine()
+    rows = []
+    if not options.json:
+        print(f"{about['processor']}, {about['cores']} cores, {about['capability']}, one thread a run")
+        print(HEAD.rstrip(), flush=True)
+    engine = resolve_engine(options.engine)
+    for row in measure(parts, options.dataset, engine, options.seconds, options.rounds):
+        if row["what"] in earlier:
+            row["times_earlier"] = row["value"] / earlier[row["what"]]
+        rows.append(row)
+        if not options.json:
+            print(line(row), flush=True)
     if options.json:
-        print(json.dumps(rows, indent=1))
-        return 0
-    print(f"{'one thread':<12} {'engine':<9} {'steps/s':>8} {'plain':>8} {'ratio':>6} {'memory':>9} {'start-up':>9}")
-    for row in rows:
-        print(
-            f"{row['case']:<12} {row['engine']:<9} {row['steps_per_second']:8.1f} {row['plain_steps_per_second']:8.1f} "
-            f"{row['ratio']:6.2f} {row['peak_memory_mb']:6.0f} MB {row['start_up_seconds']:7.1f} s"
-        )
+        print(json.dumps({"machine": about, "rows": rows}, indent=1))
     return 0
+
+
+HEAD = f"{'':<31} {'':>8} {'':<14} {'ratio':>6}  {'to':<17} {'of mm':>6} {'memory':>8} {'1st step':>8} {'earlier':>8}"
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table; an empty place where something is not measured."""
+
+    def shown(name: str, form: str) -> str:
+        return "" if row.get(name) is None else form.format(row[name])
+
+    value = row["value"]
+    number = "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+    return (
+        f"{row['what']:<31} {number:>8} {row['unit']:<14} {shown('ratio', '{:.2f}'):>6}  {row.get('beside', ''):<17} "
+        f"{shown('share_of_matrix_rate', '{:.0%}'):>6} {shown('memory_mb', '{:.0f} MB'):>8} "
+        f"{shown('first_step_s', '{:.1f} s'):>8} {shown('times_earlier', '{:.2f} x'):>8}"
+    ).rstrip()
+
+
+def earlier_values(path: Path) -> dict[str, float]:
+    """Value by what was measured, from a file that ``bench --json`` wrote."""
+    try:
+        rows = parse_json(path.read_text("utf-8"))["rows"]
+        return {str(row["what"]): float(row["value"]) for row in rows if row["value"]}
+    except OSError as error:
+        raise UsageError(f"--against {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"--against {path}: not what bench --json writes: {type(error).__name__} {error}") from error

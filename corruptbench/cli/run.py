@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.algo is None or options.corrupt is None:
         parser.error("--algo and --corrupt say what to run, as in --algo riql --sam --corrupt obs-adv")
-    return run(options)
+    return run(options, arguments)
 
 
 def build_parser(algo: str | None) -> Parser:
@@ -85,6 +85,7 @@ def build_parser(algo: str | None) -> Parser:
     how.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     how.add_argument("--force", action="store_true", help="do a finished run again")
     how.add_argument("--threads", type=int, default=1, help="threads of the run; another number gives other last bits")
+    how.add_argument("--workers", type=int, default=1, help="runs of an ensemble side by side, a process each")
     how.add_argument(
         "--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler, else eager"
     )
@@ -149,8 +150,9 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise UsageError("--quick and --steps contradict each other")
     if options.unit is not None and (options.seed is not None or options.corruption_seed is not None):
         raise UsageError("--unit stands for both seeds: say --unit, or --seed and --corruption-seed")
-    if options.threads < 1:
-        raise UsageError(f"--threads is {options.threads}, allowed is 1 and above")
+    for name in ("threads", "workers"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name} is {getattr(options, name)}, allowed is 1 and above")
     default = RunRequest(options.algo, options.corrupt)
     own_seeds = options.seed is not None or options.corruption_seed is not None
     return RunRequest(
@@ -175,23 +177,33 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Plans, announces, executes, prints; 1 where a run did not end well. An ensemble is one run after the other."""
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Plans, announces, executes, prints; 1 where a run did not end well.
+
+    An ensemble is one run after the other; with workers they are under way side by side first, and found here.
+    """
     from corruptbench.cli.table import beside_the_table, worst_of
     from corruptbench.corruptions.auto import members
     from corruptbench.run import execute, plan
     from corruptbench.store import pretty, probe_writable
+    from corruptbench.workers import side_by_side
 
     request = request_of(options)
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
     how: dict[str, Any] = {"engine": options.engine, "threads": options.threads}
+    threats, force = members(request.corrupt), options.force
+    if options.workers > 1 and len(threats) > 1:
+        side_by_side(
+            [["run", *arguments, "--corrupt", threat, "--workers", "1"] for threat in threats], options.workers
+        )
+        force = False  # they did it again
     records = []
-    for threat in members(request.corrupt):
+    for threat in threats:
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
         print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
-        record = execute(planned, options.out, force=options.force, **how)
+        record = execute(planned, options.out, force=force, **how)
         if not options.json:
             print(beside_the_table(record, options.out), end="")
         records.append(record)

@@ -1,15 +1,16 @@
 """The field's usual code for one training step, as the yardstick of ``corruptbench bench``.
 
-One ``nn.Module`` a network, ``torch.optim.Adam``, ``backward`` in eager mode, SAM as a second backward pass: nothing
-here is fast on purpose, and nothing is slow on purpose.
+One ``nn.Module`` a network, ``torch.optim.Adam``, ``backward`` in eager mode, SAM as a second backward pass, a replay
+buffer of one tensor a field: nothing here is fast on purpose, and nothing is slow on purpose.
 """
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from corruptbench.types import Batch
+from corruptbench.types import TransitionDataset
 
 
 class Critics(nn.Module):
@@ -31,8 +32,11 @@ def network(inputs: int, outputs: int) -> nn.Sequential:
 class PlainLearner:
     """IQL (K = 2, minimum, squared error) or RIQL (K = 5, quantile, Huber) as research code writes it."""
 
-    def __init__(self, algo: str, observation_dim: int, action_dim: int, *, sam: bool, steps: int) -> None:
+    def __init__(self, algo: str, dataset: TransitionDataset, *, sam: bool, steps: int) -> None:
         self.robust, self.sam = algo == "riql", sam
+        fields = ("observations", "actions", "rewards", "next_observations", "terminations")
+        self.buffer = [torch.tensor(getattr(dataset, name), dtype=torch.float32) for name in fields]
+        observation_dim, action_dim = dataset.observations.shape[1], dataset.actions.shape[1]
         self.value = network(observation_dim, 1)
         self.critics = Critics(observation_dim + action_dim, 5 if self.robust else 2)
         self.targets = Critics(observation_dim + action_dim, 5 if self.robust else 2)
@@ -42,20 +46,27 @@ class PlainLearner:
         self.critic_adam = torch.optim.Adam(self.critics.parameters(), lr=3e-4)
         self.actor_adam = torch.optim.Adam(self.actor.parameters(), lr=3e-4)
         self.cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.actor_adam, steps)
+        self.random = np.random.default_rng(0)
 
-    def update(self, batch: Batch) -> None:
-        """One step on value, critics, targets and actor."""
-        s, a, r, following, d = batch
+    def update(self, count: int) -> None:
+        """``count`` steps on value, critics, targets and actor."""
+        for _ in range(count):
+            indices = self.random.integers(0, len(self.buffer[0]), 256)
+            self.step(*(field[indices] for field in self.buffer))
+
+    def step(self, s: Tensor, a: Tensor, r: Tensor, following: Tensor, d: Tensor) -> None:
+        """One step on a batch."""
         with torch.no_grad():
             q_all = self.targets(s, a)
             q = torch.quantile(q_all, 0.25, dim=0) if self.robust else q_all.min(0).values
             y = r + 0.99 * (1 - d) * self.value(following).squeeze(-1)
             if self.robust:
                 y = y.clamp(-100, 1000)
-            weight = (3 * (q - self.value(s).squeeze(-1))).exp().clamp(max=100)
+        advantages = []
 
         def value_loss() -> Tensor:
             u = q - self.value(s).squeeze(-1)
+            advantages.append(u.detach())
             return (torch.abs(0.7 - (u < 0).float()) * u**2).mean()
 
         def critic_loss() -> Tensor:
@@ -69,6 +80,7 @@ class PlainLearner:
         with torch.no_grad():
             for target, param in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
                 target.mul_(0.995).add_(0.005 * param)
+        weight = (3 * advantages[0]).exp().clamp(max=100)
         self.minimise(
             self.actor_adam,
             self.actor,

@@ -1,0 +1,74 @@
+"""What ``corruptbench bench`` measures, and the processes it is measured in."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from corruptbench.data import shipped
+from corruptbench.errors import unknown
+from corruptbench.versions import versions
+
+PARTS = {
+    "training": ("train iql", "train iql+sam", "train riql", "train riql+sam"),
+    "workers": ("workers",),
+    "evaluation": ("evaluate",),
+    "attack": ("attack",),
+    "loading": ("load",),
+    "start": ("start", "memory"),
+}
+"""Part -> its measurements, each in a process of its own."""
+
+
+def check(parts: Sequence[str], dataset: str) -> None:
+    """Raises UsageError for an unknown part or dataset."""
+    for part in parts:
+        if part not in PARTS:
+            raise unknown("part", part, PARTS)
+    if dataset not in shipped():
+        raise unknown("dataset", dataset, shipped())
+
+
+def measure(parts: Sequence[str], dataset: str, engine: str, seconds: float, rounds: int) -> Iterator[dict[str, Any]]:
+    """The rows of the parts, one measurement after the other.
+
+    A row has ``what``, ``value`` and ``unit``; where something stands beside it ``beside`` and ``ratio``; and
+    ``share_of_matrix_rate``, ``memory_mb`` and ``first_step_s`` where they mean something.
+    """
+    for part in parts:
+        for name in PARTS[part]:
+            wanted = {"name": name, "dataset": dataset, "engine": engine, "seconds": seconds, "rounds": rounds}
+            yield from json.loads(child(wanted).communicate()[0].splitlines()[-1])
+
+
+def child(wanted: dict[str, Any]) -> subprocess.Popen:
+    """A process that measures, its threads fixed before torch is imported in it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "corruptbench.bench", json.dumps(wanted)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on; GPU figures are measured where a GPU is, and there is no part for them yet."""
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "versions": versions(),
+        "system": platform.system(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()

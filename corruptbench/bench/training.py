@@ -1,0 +1,54 @@
+"""Training steps per second, beside the plain version and the rate of matrix products."""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from corruptbench.bench.plain import PlainLearner
+from corruptbench.bench.timing import matrix_rate, median_ratio, peak_memory_mb, rate
+from corruptbench.data import load
+from corruptbench.optimizers import optimizer_for
+from corruptbench.registry import ALGORITHMS
+from corruptbench.train import Learner
+
+STEPS = 1_000_000
+
+
+def training(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """``case`` is ``iql``, ``riql``, ``iql+sam`` or ``riql+sam``; one row."""
+    name, _, sam = case.partition("+")
+    data = load(dataset)
+    agent = ALGORITHMS.get(name)()
+    learner = Learner(agent, optimizer_for(agent, "sam" if sam else "adam"), data, seed=0, steps=STEPS, engine=engine)
+    begin = time.perf_counter()
+    learner.advance(1)
+    compiling = time.perf_counter() - begin
+    learner.advance(20)
+    memory = peak_memory_mb()
+    torch.manual_seed(0)
+    plain = PlainLearner(name, data, sam=bool(sam), steps=STEPS)
+    with FlopCounterMode(display=False) as counter:
+        plain.update(1)
+    flop = counter.get_total_flops()
+    ours, theirs, limits = [], [], []
+    for _ in range(rounds):
+        limits.append(matrix_rate() / flop)
+        theirs.append(rate(plain.update, seconds))
+        ours.append(rate(learner.advance, seconds))
+    return [
+        {
+            "what": f"train {case}",
+            "value": statistics.median(ours),
+            "unit": "steps/s",
+            "beside": "plain",
+            "ratio": median_ratio(ours, theirs),
+            "share_of_matrix_rate": median_ratio(ours, limits),
+            "plain_share_of_matrix_rate": median_ratio(theirs, limits),
+            "memory_mb": memory,
+            "first_step_s": compiling,
+            "engine": learner.engine,
+        }
+    ]

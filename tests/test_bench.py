@@ -1,0 +1,204 @@
+"""The yardsticks of ``bench`` compute what the product computes, and the command says what it measured."""
+
+import json
+
+import pytest
+import reference_learning as reference
+import torch
+from builders import random_dataset
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from corruptbench.bench import PARTS, training
+from corruptbench.bench.plain import PlainLearner
+from corruptbench.bench.timing import matrix_rate, median_ratio, rate
+from corruptbench.cli import main
+from corruptbench.once import Once
+from corruptbench.optimizers import optimizer_for
+from corruptbench.registry import ALGORITHMS
+from corruptbench.train import Learner
+
+CASES = ("iql", "iql+sam", "riql", "riql+sam")
+
+
+def linear_layers(network):
+    return [layer for layer in network if isinstance(layer, torch.nn.Linear)]
+
+
+def networks_of(plain):
+    """The plain version's networks, critics one by one, in the order of the learner's groups."""
+    return {
+        "value": [plain.value],
+        "critic": list(plain.critics.members),
+        "target_critic": list(plain.targets.members),
+        "actor": [plain.actor],
+    }
+
+
+def take_weights(plain, state):
+    """Puts a learner's weights into the plain version; a layer of PyTorch's holds its transpose."""
+    for group, networks in networks_of(plain).items():
+        lead = state[group][0].dim() == 3
+        for k, network in enumerate(networks):
+            params = [p[k] if lead else p for p in state[group]]
+            for layer, w, b in zip(linear_layers(network), params[::2], params[1::2], strict=True):
+                layer.weight.data.copy_(w.T)
+                layer.bias.data.copy_(b[0])
+
+
+def weights_of(plain):
+    return {
+        group: [
+            torch.stack(tensors)
+            for tensors in zip(
+                *([t for layer in linear_layers(n) for t in (layer.weight.T, layer.bias[None])] for n in networks),
+                strict=True,
+            )
+        ]
+        for group, networks in networks_of(plain).items()
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_plain_version_takes_the_same_steps(case):
+    """Otherwise the ratio would compare two different computations."""
+    name, _, sam = case.partition("+")
+    agent, dataset = ALGORITHMS.get(name)(), random_dataset()
+    learner = Learner(agent, optimizer_for(agent, "sam" if sam else "adam"), dataset, seed=1, steps=50, engine="eager")
+    plain = PlainLearner(name, dataset, sam=bool(sam), steps=50)
+    take_weights(plain, learner.state)
+    for step in range(1, 6):
+        plain.step(*learner.batch(step))
+    learner.advance(5)
+    found = {
+        g: [p.detach().reshape(q.shape) for p, q in zip(weights_of(plain)[g], learner.state[g], strict=True)]
+        for g in learner.state
+    }
+    assert reference.relative_distance(found, learner.state) <= 1e-5
+
+
+def test_the_plain_version_moves_at_all():
+    """The bound above is not met by standing still."""
+    plain = PlainLearner("iql", random_dataset(), sam=False, steps=50)
+    before = {group: [p.detach().clone() for p in params] for group, params in weights_of(plain).items()}
+    plain.update(5)
+    after = {group: [p.detach() for p in params] for group, params in weights_of(plain).items()}
+    assert reference.relative_distance(after, before) > 1e-3
+
+
+# Once
+
+
+def operations(graph):
+    return [node.target for node in graph.nodes if node.op == "call_function"]
+
+
+def test_what_is_computed_twice_is_computed_once():
+    def twice(x, w):
+        return torch.relu(x @ w).sum() + torch.relu(x @ w).mean() + (x @ w.T).sum()
+
+    x, w = torch.rand(3, 3), torch.rand(3, 3)
+    module = make_fx(twice)(x, w)
+    products = operations(module.graph).count(torch.ops.aten.mm.default)
+    assert products == 3
+    Once()(module.graph)
+    module.recompile()
+    assert operations(module.graph).count(torch.ops.aten.mm.default) == 2
+    assert operations(module.graph).count(torch.ops.aten.relu.default) == 1
+    torch.testing.assert_close(module(x, w), twice(x, w))
+
+
+def test_other_numbers_random_numbers_and_changes_in_place_are_not_the_same():
+    def step(x):
+        noise = torch.rand_like(x) - torch.rand_like(x)
+        x.add_(1)
+        x.add_(1)
+        return noise + x.sum(0) + x.sum(1) + (x * 2.0) + (x * 3.0)
+
+    graph = make_fx(step)(torch.zeros(3, 3)).graph
+    before = operations(graph)
+    Once()(graph)
+    assert operations(graph) == before
+
+
+# The measurements
+
+
+def test_rate_counts_steps_per_second():
+    taken = []
+    found = rate(taken.append, 0.05, count=4)
+    assert set(taken) == {4}
+    assert 0 < found < 4 * len(taken) / 0.05 * 1.01
+
+
+def test_ratio_is_the_median_of_the_turns():
+    assert median_ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]) == 2.0
+
+
+def test_matrix_rate_is_that_of_a_core():
+    assert 1e8 < matrix_rate(products=3) < 1e12
+
+
+def test_a_row_of_training(capsys):
+    (row,) = training.training("iql", dataset="hopper-replay", engine="eager", seconds=0.05, rounds=1)
+    assert row["what"] == "train iql"
+    assert row["engine"] == "eager"
+    assert row["ratio"] > 0
+    assert 0 < row["share_of_matrix_rate"] < 1.5
+    # the plain version's rate from the row: IQL's 0.52 GFLOP a step at this share
+    assert row["value"] / row["ratio"] == pytest.approx(
+        row["plain_share_of_matrix_rate"] / row["share_of_matrix_rate"] * row["value"], rel=1e-6
+    )
+
+
+# The command
+
+
+def test_bench_prints_a_table_and_json_that_it_can_compare_with(tmp_path, capsys):
+    assert main(["bench", "loading", "--rounds", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
+    assert (row["what"], row["unit"]) == ("load hopper-replay", "s")
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["versions"]["torch"]
+
+    row["value"] = 1e6
+    (tmp_path / "earlier.json").write_text(json.dumps(found))
+    assert main(["bench", "loading", "--rounds", "1", "--against", str(tmp_path / "earlier.json")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1].startswith("load hopper-replay")
+    assert printed[-1].endswith("0.00 x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (
+            ["trainin"],
+            2,
+            "unknown part 'trainin': known are attack, evaluation, loading, start, training, workers (did you",
+        ),
+        (["--seconds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
+        (["--rounds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
+        (["--dataset", "hoper-replay", "loading"], 2, "unknown dataset 'hoper-replay'"),
+        (["--against", "/nowhere.json", "loading"], 2, "--against /nowhere.json: No such file or directory"),
+    ],
+)
+def test_wrong_input(arguments, code, text, capsys):
+    assert main(["bench", *arguments]) == code
+    printed = capsys.readouterr()
+    assert text in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"rows": [{"what": "x"}]}', '{"rows": [1]}'])
+def test_against_something_else(content, tmp_path, capsys):
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    assert main(["bench", "loading", "--against", str(path)]) == 3
+    assert f"--against {path}: not what bench --json writes" in capsys.readouterr().err
+
+
+def test_every_measurement_has_a_name():
+    names = [name for names in PARTS.values() for name in names]
+    assert len(set(names)) == len(names)
+    assert {f"train {case}" for case in CASES} <= set(names)
