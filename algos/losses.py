@@ -21,10 +21,14 @@ def weighted_regression_loss(policy: Tensor, actions: Tensor, advantage: Tensor,
     return (weight * (policy - actions).square().sum(-1)).mean(-1)
 
 
-def quantile(values: Tensor, alpha: float) -> Tensor:
+def quantile(values: Tensor, alpha: float | Tensor) -> Tensor:
     """The alpha-quantile over the ensemble axis, ``(..., K, batch)`` to ``(..., batch)``, linear between neighbours."""
     ordered = values.sort(-2).values
     position = alpha * (values.shape[-2] - 1)
+    if isinstance(position, Tensor):  # alpha without axes: every neighbour by its share
+        ranks = torch.arange(values.shape[-2], device=values.device)
+        shares = (1 - (ranks - position).abs()).clamp(min=0)
+        return (shares[:, None] * ordered).sum(-2)
     low = int(position)
     high = min(low + 1, values.shape[-2] - 1)
     return torch.lerp(ordered.select(-2, low), ordered.select(-2, high), position - low)

@@ -28,13 +28,14 @@ class Table:
     @property
     def rows(self) -> Batch:
         """All of it."""
-        return self._split(self.values)
+        return self.split(self.values)
 
     def batch(self, indices: Tensor) -> Batch:
         """The rows ``indices``, ``(batch,)`` int64."""
-        return self._split(self.values.index_select(0, indices))
+        return self.split(self.values.index_select(0, indices))
 
-    def _split(self, values: Tensor) -> Batch:
+    def split(self, values: Tensor) -> Batch:
+        """The fields of rows, ``(..., batch, 2 do + da + 2)``."""
         widths = (self.observation_dim, self.action_dim, 1, self.observation_dim, 1)
         s, a, r, following, d = values.split(widths, -1)
         return Batch(s, a, r.squeeze(-1), following, d.squeeze(-1))

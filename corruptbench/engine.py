@@ -1,12 +1,19 @@
 """A training step in its fastest form: compiled where a C++ compiler is found, else as it is written."""
 
+import logging
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from corruptbench.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+Update = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""Rows of the batch and Adam's rates of a step -> losses by objective."""
 
 ENGINES = ("auto", "compiled", "eager")
 
@@ -18,6 +25,41 @@ def resolve_engine(engine: str) -> str:
     if engine != "auto":
         return engine
     return "compiled" if any(shutil.which(name) for name in ("g++", "clang++", "c++")) else "eager"
+
+
+class Updating(Protocol):
+    """What trains step by step: ``update`` is ``step_as_written`` or its compiled form."""
+
+    engine: str
+    update: Update
+
+    def step_as_written(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
+        """One step."""
+
+
+def choose_update(trained: Updating, engine: str, what: str) -> None:
+    """Sets ``engine`` and ``update`` for the engine asked for.
+
+    Where a step turns out not to be compilable, and needn't be, it is eager from its first call on.
+    """
+    trained.engine, trained.update = resolve_engine(engine), trained.step_as_written
+    if trained.engine == "eager":
+        return
+    fast = compiled(trained.step_as_written)
+
+    def first(indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
+        trained.update = fast
+        try:
+            return fast(indices, rates)
+        except Exception as error:
+            if engine == "compiled" or not _is_about_compiling(error):
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            log.warning("%s cannot be compiled and is trained eagerly: %s", what, reason)
+            trained.engine, trained.update = "eager", trained.step_as_written
+            return trained.update(indices, rates)
+
+    trained.update = first
 
 
 def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +76,7 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
 
-def is_about_compiling(error: Exception) -> bool:
+def _is_about_compiling(error: Exception) -> bool:
     """Whether torch's compiler raised this, and not the code that it runs."""
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError

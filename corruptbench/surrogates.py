@@ -17,6 +17,7 @@ from tqdm import tqdm
 from corruptbench.algos.agent import State
 from corruptbench.algos.iql import IQL
 from corruptbench.data import ASSETS, cache
+from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, ResourceError, UsageError
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import RunRecord
@@ -24,7 +25,7 @@ from corruptbench.registry import source_sha256
 from corruptbench.rng import PROTOCOL, seed_from
 from corruptbench.spec import AlgorithmSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json, sha256_file
-from corruptbench.train import Learner, Policy, resolve_engine
+from corruptbench.train import Learner, Policy
 from corruptbench.types import TransitionDataset
 from corruptbench.versions import platform, versions
 from corruptbench.weights import load_weights, save_weights

@@ -1,10 +1,8 @@
 """The training loop: one run, its batches a function of (seed, step), its step compiled where a compiler is found."""
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +10,15 @@ from torch import Tensor
 
 from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.agent import Agent, State
-from corruptbench.algos.networks import flatten, unflatten
+from corruptbench.algos.networks import flatten
 from corruptbench.batches import Table
-from corruptbench.engine import compiled, is_about_compiling, resolve_engine
+from corruptbench.engine import Update, choose_update
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.numerics import mean_and_std
 from corruptbench.optimizers import Optimizer
 from corruptbench.rng import batch_indices, stream
+from corruptbench.step import Step
 from corruptbench.types import Batch, TransitionDataset
-
-log = logging.getLogger(__name__)
-
-Update = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""Rows of the batch ``(batch,)`` and Adam's rates of the step -> losses by objective."""
 
 CHECK_EVERY = 1_000
 """Steps between looks for a loss that is not finite."""
@@ -68,7 +62,6 @@ class Learner:
         if steps < 1:
             raise UsageError(f"steps is {steps}, allowed is 1 and above")
         self.agent, self.optimizer, self.seed, self.steps, self.dtype = agent, optimizer, seed, steps, dtype
-        self.objectives = agent.objectives
         self.step = 0
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(
@@ -85,16 +78,16 @@ class Learner:
         )
         self.shapes = {group: [p.shape for p in params] for group, params in start.items()}
         self.weights = {group: flatten(params).to(dtype) for group, params in start.items()}
-        self.moments = {objective.group: Adam(self.weights[objective.group]) for objective in self.objectives}
-        self.engine = resolve_engine(engine)
-        self.update: Update = self._update
-        if self.engine == "compiled":
-            self.update = self._compiled(required=engine == "compiled")
+        self.moments = {objective.group: Adam(self.weights[objective.group]) for objective in agent.objectives}
+        self.take = Step(agent, optimizer, self.shapes)
+        self.engine: str
+        self.update: Update
+        choose_update(self, engine, agent.name)
 
     @property
     def state(self) -> State:
         """The parameters of every group, views of the weights: what changes one changes the other."""
-        return {group: unflatten(weights, self.shapes[group]) for group, weights in self.weights.items()}
+        return self.take.state(self.weights)
 
     def advance(self, count: int, on_step: Callable[[], object] = lambda: None) -> dict[str, float]:
         """Takes ``count`` steps and returns the last step's losses; raises Diverged where one is not finite."""
@@ -108,42 +101,9 @@ class Learner:
         self.check(losses)
         return {name: float(loss) for name, loss in losses.items()}
 
-    def _update(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
-        """One step, in place on weights and moments: targets once, the objectives in order, the target networks."""
-        batch = self.table.batch(indices)
-        rate, cosine_rate, root = rates.unbind()
-        targets = self.agent.targets(self.state, batch)
-        losses = {}
-        for objective in self.objectives:
-            weights, shapes = self.weights[objective.group], self.shapes[objective.group]
-
-            def loss(w: Tensor, objective=objective, shapes=shapes):  # type: ignore[no-untyped-def]
-                return objective.loss(unflatten(w, shapes), batch, targets)
-
-            gradient, losses[objective.name] = self.optimizer.gradient(objective.name, loss, weights)
-            moments = self.moments[objective.group]
-            moments.update_(weights, gradient, cosine_rate if objective.cosine else rate, root)
-        for group, params in self.agent.update_targets(self.state).items():
-            self.weights[group].copy_(flatten(params))
-        return losses
-
-    def _compiled(self, required: bool) -> Update:
-        """The step in compiled form; eager from its first call on where it can't be compiled and needn't be."""
-        fast = compiled(self._update)
-
-        def first(*inputs: Any) -> dict[str, Tensor]:
-            self.update = fast
-            try:
-                return fast(*inputs)
-            except Exception as error:
-                if required or not is_about_compiling(error):
-                    raise
-                reason = str(error).strip().partition("\n")[0]
-                log.warning("%s cannot be compiled and is trained eagerly: %s", self.agent.name, reason)
-                self.engine, self.update = "eager", self._update
-                return self._update(*inputs)
-
-        return first
+    def step_as_written(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
+        """One step, in place on weights and moments: the losses by objective."""
+        return self.take(self.weights, self.moments, self.table.batch(indices), rates)
 
     def indices(self, step: int) -> Tensor:
         """The rows of the batch of one step."""
@@ -154,10 +114,10 @@ class Learner:
         return self.table.batch(self.indices(step))
 
     def rates(self, step: int) -> Tensor:
-        """What Adam takes at one step: rate, rate under the cosine to 0 over the declared steps, and root."""
+        """What Adam takes at one step, ``(3, 1)``: rate, rate under the cosine to 0 over the declared steps, root."""
         rate, root = corrected(step, self.agent.learning_rate)
         cosine = (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2
-        return torch.tensor([rate, cosine * rate, root], dtype=self.dtype)
+        return torch.tensor([[rate], [cosine * rate], [root]], dtype=self.dtype)
 
     def check(self, losses: dict[str, Tensor]) -> None:
         """Raises Diverged, with the step, for a loss or weights that are not finite."""

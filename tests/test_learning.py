@@ -13,7 +13,7 @@ from builders import random_dataset
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from corruptbench import train
+from corruptbench import engine, train
 from corruptbench.algos import losses
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.optimizers import optimizer_for
@@ -518,8 +518,8 @@ def test_an_unknown_engine_is_named_with_the_known_ones():
 @pytest.mark.parametrize(("compilers", "expected"), [((), "eager"), (("g++",), "compiled"), (("clang++",), "compiled")])
 def test_auto_compiles_where_a_compiler_is_found(monkeypatch, compilers, expected):
     monkeypatch.setattr(shutil, "which", lambda name: name if name in compilers else None)
-    assert train.resolve_engine("auto") == expected
-    assert train.resolve_engine("eager") == "eager"
+    assert engine.resolve_engine("auto") == expected
+    assert engine.resolve_engine("eager") == "eager"
 
 
 def test_a_step_that_cannot_be_compiled_is_trained_eagerly_unless_compiling_was_asked_for(monkeypatch, caplog):

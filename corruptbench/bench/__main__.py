@@ -16,6 +16,7 @@ def main() -> None:
     torch.set_num_threads(1)
     measurements: dict[str, Callable[..., list[dict[str, Any]]]] = {
         "train": training.training,
+        "population": training.population,
         "rate": workers.one,
         "workers": workers.workers,
         "evaluate": evaluation.evaluation,

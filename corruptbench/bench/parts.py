@@ -14,6 +14,7 @@ from corruptbench.versions import versions
 
 PARTS = {
     "training": ("train iql", "train iql+sam", "train riql", "train riql+sam"),
+    "population": ("population iql",),
     "workers": ("workers",),
     "evaluation": ("evaluate",),
     "attack": ("attack",),

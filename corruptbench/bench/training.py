@@ -11,10 +11,13 @@ from corruptbench.bench.plain import PlainLearner
 from corruptbench.bench.timing import matrix_rate, median_ratio, peak_memory_mb, rate
 from corruptbench.data import load
 from corruptbench.optimizers import optimizer_for
+from corruptbench.population import Population
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
 STEPS = 1_000_000
+MEMBERS = 4
+"""Of the population; a GPU takes many more."""
 
 
 def training(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
@@ -50,5 +53,38 @@ def training(case: str, *, dataset: str, engine: str, seconds: float, rounds: in
             "memory_mb": memory,
             "first_step_s": compiling,
             "engine": learner.engine,
+        }
+    ]
+
+
+def population(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """Updates per second of all members together, beside those of one run; one row."""
+    data, agent = load(dataset), ALGORITHMS.get(case)()
+
+    def learner(seed: int, engine: str) -> Learner:
+        return Learner(agent, optimizer_for(agent, "adam"), data, seed=seed, steps=STEPS, engine=engine)
+
+    single = learner(0, engine)
+    single.advance(20)
+    together = Population([learner(seed, "eager") for seed in range(MEMBERS)], engine=engine)
+    begin = time.perf_counter()
+    together.advance(1)
+    compiling = time.perf_counter() - begin
+    together.advance(10)
+    memory = peak_memory_mb()
+    alone, all_members = [], []
+    for _ in range(rounds):
+        alone.append(rate(single.advance, seconds))
+        all_members.append(MEMBERS * rate(together.advance, seconds))
+    return [
+        {
+            "what": f"train {MEMBERS} {case} as a population",
+            "value": statistics.median(all_members),
+            "unit": "steps/s",
+            "beside": "one run",
+            "ratio": median_ratio(all_members, alone),
+            "memory_mb": memory,
+            "first_step_s": compiling,
+            "engine": together.engine,
         }
     ]

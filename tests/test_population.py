@@ -1,0 +1,165 @@
+"""A member of a population is the same run alone: data, corruption, seed and numbers of its own."""
+
+import shutil
+
+import numpy as np
+import pytest
+import reference_learning as reference
+import torch
+from builders import random_dataset
+
+from corruptbench.algos.losses import quantile
+from corruptbench.errors import Diverged, UsageError
+from corruptbench.optimizers import optimizer_for
+from corruptbench.population import Population, differing
+from corruptbench.registry import ALGORITHMS
+from corruptbench.train import Learner
+
+MEMBERS = 3
+NUMBERS = {
+    "iql": {"beta": (3.0, 1.5, 0.5), "expectile": (0.7, 0.8, 0.9), "discount": (0.99, 0.95, 0.9)},
+    "riql": {"alpha": (0.25, 0.1, 0.6), "delta": (1.0, 0.5, 2.0), "target_rate": (0.005, 0.01, 0.1)},
+    "bc": {"learning_rate": (3e-4, 1e-3, 1e-4)},
+}
+CASES = [(name, optimizer) for name in NUMBERS for optimizer in ("adam", "sam")]
+
+
+def member(name, i, optimizer="adam", *, dtype=torch.float64, rho=None, **settings):
+    """Members have datasets of different lengths."""
+    own = {key: values[i] for key, values in NUMBERS.get(name, {}).items()} | settings
+    agent = ALGORITHMS.get(name)(**({"hidden": (16, 16), "batch_size": 16} | own))
+    chosen = optimizer_for(agent, optimizer, rho=rho or 0.05 * (i + 1))
+    dataset = random_dataset(rows=300 + 40 * i, seed=i)
+    return Learner(agent, chosen, dataset, seed=10 + i, steps=1_000, engine="eager", dtype=dtype)
+
+
+def members(*arguments, **settings):
+    return [member(arguments[0], i, *arguments[1:], **settings) for i in range(MEMBERS)]
+
+
+@pytest.mark.parametrize(("name", "optimizer"), CASES)
+def test_a_member_is_the_run_alone(name, optimizer):
+    alone, together = members(name, optimizer), members(name, optimizer)
+    starts = [{g: [p.clone() for p in params] for g, params in m.state.items()} for m in alone]
+    losses = Population(together, engine="eager").advance(100)
+    for single, inside, start, loss in zip(alone, together, starts, losses, strict=True):
+        assert loss == pytest.approx(single.advance(100), rel=1e-6)
+        assert inside.step == 100
+        assert reference.relative_distance(single.state, start) > 1e-3
+        for group in single.state:
+            assert reference.relative_distance({group: inside.state[group]}, {group: single.state[group]}) <= 1e-6
+
+
+def test_a_thousand_steps_in_float64():
+    alone, together = members("iql")[:2], members("iql")[:2]
+    Population(together, engine="eager").advance(1_000)
+    for single, inside in zip(alone, together, strict=True):
+        single.advance(1_000)
+        assert reference.relative_distance(inside.state, single.state) <= 1e-6
+
+
+@pytest.mark.parametrize(("name", "optimizer"), CASES)
+def test_float32_stays_near_for_50_steps(name, optimizer):
+    alone, together = members(name, optimizer, dtype=torch.float32), members(name, optimizer, dtype=torch.float32)
+    Population(together, engine="eager").advance(50)
+    for single, inside in zip(alone, together, strict=True):
+        single.advance(50)
+        assert reference.relative_distance(inside.state, single.state) <= 1e-4
+
+
+@pytest.mark.skipif(
+    not any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++")),
+    reason="engine 'compiled' needs a C++ compiler (g++, clang++ or c++) on the path",
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own import
+def test_the_compiled_population_stays_near_for_50_steps():
+    alone, together = members("riql", "sam", dtype=torch.float32), members("riql", "sam", dtype=torch.float32)
+    population = Population(together, engine="compiled")
+    population.advance(50)
+    assert population.engine == "compiled"
+    for single, inside in zip(alone, together, strict=True):
+        single.advance(50)
+        assert reference.relative_distance(inside.state, single.state) <= 1e-4
+
+
+def test_members_of_equal_numbers_differ_in_seed_and_data_alone():
+    """No number differs, so nothing but weights and batches is stacked."""
+    own = {"beta": 3.0, "expectile": 0.7, "discount": 0.99}
+    together = members("iql", rho=0.05, **own)
+    assert differing(together) == {}
+    Population(together, engine="eager").advance(20)
+    single = member("iql", 1, rho=0.05, **own)
+    single.advance(20)
+    assert reference.relative_distance(together[1].state, single.state) <= 1e-10
+
+
+def test_what_a_member_shows_is_what_was_trained():
+    """State, policy and batches of a member are its rows of the population's tensors."""
+    together = members("iql", dtype=torch.float32)
+    policies = [m.policy() for m in together]
+    seen = np.random.default_rng(0).normal(size=(4, 5))
+    batches = [m.batch(3) for m in members("iql", dtype=torch.float32)]
+    population = Population(together, engine="eager")
+    population.advance(5)
+    for i, inside in enumerate(together):
+        for group, weights in inside.weights.items():
+            assert torch.equal(weights, population.weights[group][i])
+        assert all(torch.equal(a, b) for a, b in zip(inside.batch(3), batches[i], strict=True))
+        assert bool((inside.moments["actor"].first != 0).any())
+    before = np.stack([p(seen) for p in policies])
+    after = np.stack([m.policy()(seen) for m in together])
+    assert (np.abs(before - after).max((1, 2)) > 0).all()
+
+
+def test_a_population_goes_on_where_its_members_were():
+    """Moments and numbers of steps come along."""
+    straight, in_two = members("iql", "sam"), members("iql", "sam")
+    for single in straight:
+        single.advance(40)
+    for single in in_two:
+        single.advance(20)
+    Population(in_two, engine="eager").advance(20)
+    for single, inside in zip(straight, in_two, strict=True):
+        assert reference.relative_distance(inside.state, single.state) <= 1e-8
+
+
+def test_one_member_that_diverges_leaves_the_others_alone():
+    together, alone = members("iql", "sam"), members("iql", "sam")
+    together[1].state["critic"][0][0, 0, 0] = torch.inf
+    losses = Population(together, engine="eager").advance(20)
+    with pytest.raises(Diverged, match=r"^step 20: "):
+        together[1].check({name: torch.tensor(loss) for name, loss in losses[1].items()})
+    for i in (0, 2):
+        alone[i].advance(20)
+        assert reference.relative_distance(together[i].state, alone[i].state) <= 1e-8
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        (lambda: member("bc", 1), "algorithm in common: found iql and bc"),
+        (lambda: member("iql", 1, "sam"), "optimizer in common: found ('adam',) and ('sam', 'V', 'Q')"),
+        (lambda: member("iql", 1, hidden=(8, 16)), "shapes of the networks in common: found "),
+        (lambda: member("iql", 1, batch_size=8), "batch size in common: found 16 and 8"),
+        (lambda: member("iql", 1, dtype=torch.float32), "dtype in common: found torch.float64 and torch.float32"),
+    ],
+)
+def test_what_members_must_share(other, text):
+    with pytest.raises(UsageError) as error:
+        Population([member("iql", 0), other()])
+    assert str(error.value).startswith(f"the members of a population have {text}")
+
+
+def test_members_that_are_not_at_the_same_step():
+    ahead = member("iql", 1)
+    ahead.advance(1)
+    with pytest.raises(UsageError, match=r"have numbers of steps in common: found \(0, 1000\) and \(1, 1000\)$"):
+        Population([member("iql", 0), ahead])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("critics", [1, 2, 5])
+def test_the_quantile_of_a_tensor_is_that_of_a_number(alpha, critics):
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(critics, 32)))
+    found = quantile(values, torch.tensor(alpha, dtype=torch.float64))
+    torch.testing.assert_close(found, quantile(values, alpha), rtol=1e-13, atol=1e-14)
