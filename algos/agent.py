@@ -65,8 +65,9 @@ class Agent(ABC):
         """Everything held fixed in a step, computed once, without gradient, from the state at the step's start."""
         return None
 
-    def update_targets(self, state: State) -> State:
-        """The target networks as they stand after the last objective: new parameters for groups without objective."""
+    @property
+    def target_networks(self) -> dict[str, tuple[str, float]]:
+        """Groups that follow another one, and the share by which they move towards it at the end of a step (EMA)."""
         return {}
 
     def statistic(self, q: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from corruptbench.algos.agent import Agent, Info, Objective, State
 from corruptbench.algos.losses import expectile_loss, weighted_regression_loss
-from corruptbench.algos.networks import Params, clone, ema, init_mlp, mlp
+from corruptbench.algos.networks import Params, clone, init_mlp, mlp
 from corruptbench.registry import ALGORITHMS
 from corruptbench.types import Batch
 
@@ -70,8 +70,9 @@ class IQL(Agent):
         q = q_values(critic, batch.observations, batch.actions)
         return (targets.y.unsqueeze(-2) - q).square().mean((-2, -1)), {"q": q.mean((-2, -1))}
 
-    def update_targets(self, state: State) -> State:
-        return {"target_critic": ema(state["target_critic"], state["critic"], self.target_rate)}
+    @property
+    def target_networks(self) -> dict[str, tuple[str, float]]:
+        return {"target_critic": ("critic", self.target_rate)}
 
     def q_statistic(self, critic: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """min_k Q_k(s, a), ``(..., batch)``: what V is trained against, and what an attack on IQL lowers."""

@@ -53,8 +53,3 @@ def unflatten(weights: Tensor, shapes: Sequence[torch.Size]) -> Params:
 def clone(params: Params) -> Params:
     """A copy that shares no storage."""
     return [p.clone() for p in params]
-
-
-def ema(targets: Params, params: Params, rate: float) -> Params:
-    """``targets`` moved towards ``params``: (1 - rate) target + rate param."""
-    return [torch.lerp(target, param, rate) for target, param in zip(targets, params, strict=True)]

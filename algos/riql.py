@@ -10,7 +10,7 @@ from torch import Tensor
 from corruptbench.algos.agent import Agent, Info, Objective, State
 from corruptbench.algos.iql import Targets, actor_objective, q_values, require_value_settings, value_objective, values
 from corruptbench.algos.losses import huber_loss, quantile
-from corruptbench.algos.networks import Params, clone, ema, init_mlp, uniform
+from corruptbench.algos.networks import Params, clone, init_mlp, uniform
 from corruptbench.registry import ALGORITHMS
 from corruptbench.types import Batch
 
@@ -75,8 +75,9 @@ class RIQL(Agent):
         q = q_values(critic, batch.observations, batch.actions)
         return huber_loss(targets.y.unsqueeze(-2) - q, self.delta).mean((-2, -1)), {"q": q.mean((-2, -1))}
 
-    def update_targets(self, state: State) -> State:
-        return {"target_critic": ema(state["target_critic"], state["critic"], self.target_rate)}
+    @property
+    def target_networks(self) -> dict[str, tuple[str, float]]:
+        return {"target_critic": ("critic", self.target_rate)}
 
     def q_statistic(self, critic: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """The alpha-quantile of Q_k(s, a) over the critics, ``(..., batch)``: what V is trained against."""

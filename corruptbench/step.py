@@ -10,7 +10,7 @@ from torch.func import vmap
 
 from corruptbench.algos.adam import Adam
 from corruptbench.algos.agent import Agent, Objective, State
-from corruptbench.algos.networks import flatten, unflatten
+from corruptbench.algos.networks import unflatten
 from corruptbench.optimizers import Optimizer
 from corruptbench.types import Batch
 
@@ -67,7 +67,11 @@ class Step:
         return optimizer.gradient(objective.name, lambda w: objective.loss(unflatten(w, shapes), batch, fixed), weights)
 
     def moved(self, agent: Agent, optimizer: Optimizer, weights: Weights) -> Weights:
-        return {group: flatten(params) for group, params in agent.update_targets(self.state(weights)).items()}
+        """The target networks after the step: (1 - rate) target + rate source."""
+        return {
+            target: torch.lerp(weights[target], weights[source], rate)
+            for target, (source, rate) in agent.target_networks.items()
+        }
 
     def state(self, weights: Weights) -> State:
         """One run's parameters as views of its weights."""

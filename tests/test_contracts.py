@@ -247,22 +247,15 @@ def test_targets_and_losses_change_nothing(name):
 
 
 @every_algorithm
-def test_target_update_moves_no_trained_group_and_each_member_alone(name):
+def test_target_networks_follow_trained_groups_of_their_shape(name):
     agent = agent_of(name)
-    states, _, together, _ = population(agent)
-    for state in (*states, together):  # a network that left its target behind
-        for objective in agent.objectives:
-            state[objective.group] = [p + 0.1 for p in state[objective.group]]
-        before = copied(state)
-        moved = agent.update_targets(state)
-        assert equal_states(state, before)  # nothing in place: it returns what is new
-        assert not {objective.group for objective in agent.objectives} & moved.keys()
-        assert not any(torch.equal(a, b) for group in moved for a, b in zip(moved[group], before[group], strict=True))
-        state.update(moved)
-    for group, params in together.items():
-        for member in range(POPULATION):
-            for of_all, own in zip(params, states[member][group], strict=True):
-                torch.testing.assert_close(of_all[member], own, rtol=1e-10, atol=1e-10)
+    state, trained = state_of(agent), {objective.group for objective in agent.objectives}
+    for target, (source, rate) in agent.target_networks.items():
+        assert target not in trained
+        assert source in trained
+        assert [p.shape for p in state[target]] == [p.shape for p in state[source]]
+        assert 0 <= rate <= 1
+    assert state.keys() == trained | agent.target_networks.keys()  # nothing is kept that never moves
 
 
 @every_algorithm

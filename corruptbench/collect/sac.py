@@ -13,7 +13,7 @@ from torch.func import grad_and_value
 from torch.nn.functional import softplus
 
 from corruptbench.algos.adam import BETA1, BETA2, Adam
-from corruptbench.algos.networks import Params, clone, ema, init_mlp, mlp
+from corruptbench.algos.networks import Params, clone, init_mlp, mlp
 from corruptbench.rng import stream
 from corruptbench.types import Batch
 
@@ -88,10 +88,8 @@ class SAC:
 
         # d/d log_alpha of -log_alpha * (log_prob + target entropy), the target entropy being -action_dim
         self.alpha_adam.update_(self.log_alpha, [-(log_prob - self.action_dim).mean().reshape(1)], step, lr)
-        for target, moved in zip(
-            self.target_critic, ema(self.target_critic, self.critic, config.target_rate), strict=True
-        ):
-            target.copy_(moved)
+        for target, critic in zip(self.target_critic, self.critic, strict=True):
+            target.lerp_(critic, config.target_rate)
         return q_mean
 
     def tensors(self) -> dict[str, Tensor]:
