@@ -1,15 +1,12 @@
-"""What each attack does to its surrogate, on the shipped datasets: python scripts/attack_table.py [speed]
+"""What each attack does to its surrogate, on the shipped datasets: python scripts/attack_table.py
 
 For obs, act and dyn at rates 0.1, 0.3 and 0.5: random noise, the presets riql2024 and rdt2025 (obs and act only), and
 ours, with unit 0's corruption seed and one thread. The outcome is docs/figures/attacks.csv and the tables of
 docs/attacks.md. It takes about half an hour on one core; a row that stands in the CSV is not computed again, so the
-same command goes on where it stopped (delete the CSV to begin anew). With ``speed`` it measures instead how near the
-solver comes to the machine's matrix rate, which takes a quiet machine.
+same command goes on where it stopped (delete the CSV to begin anew).
 """
 
 import csv
-import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +14,6 @@ import torch
 
 from corruptbench.contract import apply
 from corruptbench.corrupting import named_corruption
-from corruptbench.corruptions import pgd
 from corruptbench.data import load, shipped
 from corruptbench.rng import unit_seeds
 from corruptbench.surrogates import surrogate_for
@@ -38,9 +34,6 @@ Row = dict[str, str]
 
 def main() -> None:
     torch.set_num_threads(1)
-    if sys.argv[1:] == ["speed"]:
-        insert("speed", speed())
-        return
     rows = read()
     for dataset in shipped():
         for element in ("obs", "act", "dyn"):
@@ -82,31 +75,6 @@ def measured(dataset: str, element: str, rate: str, attack: str) -> dict[tuple[s
         }
         for which, (figures, after, taken, sha256) in found.items()
     }
-
-
-def speed(rounds: int = 5) -> str:
-    """The products of matrices in obs-adv a second, beside those of torch.mm alone, timed in turns."""
-    clean = load("hopper-replay")
-    surrogate, streams = surrogate_for(clean), Streams(unit_seeds(0)[1])
-    name, corruption = named_corruption("obs-adv:rate=0.1")
-    passes = 2 * pgd.STEPS + 1  # each step goes forward and back, the last iterate forward alone
-    weights = sum(w.numel() for w in surrogate.model.state["critic"][::2])
-    left, right, out = (torch.ones(256, 256) for _ in range(3))
-    rates, shares = [], []
-    for _ in range(rounds):
-        begin = time.process_time()
-        for _ in range(500):
-            torch.mm(left, right, out=out)
-        peak = 500 * 2 * 256**3 / (time.process_time() - begin)
-        begin = time.process_time()
-        touched = int(apply(corruption, name, clean, streams, surrogate).masks["observations"].sum())
-        rates.append(2 * weights * touched * passes / (time.process_time() - begin))
-        shares.append(rates[-1] / peak)
-    rate, share = statistics.median(rates), statistics.median(shares)
-    return (
-        f"`obs-adv:rate=0.1` on `hopper-replay`, one thread, median of {rounds}: {rate / 1e9:.0f} GFLOP/s of matrix "
-        f"products,\n{100 * share:.0f} % of what `torch.mm` alone reaches with 256 x 256 x 256."
-    )
 
 
 def values(rows: dict[tuple[str, ...], Row]) -> str:
