@@ -282,7 +282,9 @@ def test_the_command_of_the_record_names_the_plugins(tmp_path, monkeypatch, smal
     def planned(words):
         found = []
         with monkeypatch.context() as patch:
-            patch.setattr(verb, "run", lambda options: found.append(running.plan(verb.request_of(options))) or 0)
+            patch.setattr(
+                verb, "run", lambda options, arguments: found.append(running.plan(verb.request_of(options))) or 0
+            )
             assert main(words) == 0
         return found[0]
 

@@ -571,7 +571,7 @@ def test_the_command_repeats_the_run_whatever_it_was_asked_as(arguments, small_f
     def planned(words):
         found = []
         with monkeypatch.context() as patch:
-            patch.setattr(verb, "run", lambda options: found.append(plan(verb.request_of(options))) or 0)
+            patch.setattr(verb, "run", lambda options, arguments: found.append(plan(verb.request_of(options))) or 0)
             assert main(words) == 0
         return found[0]
 
