@@ -8,14 +8,17 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 class Adam:
-    """First and second moments of the weights ``(P,)`` of one group."""
+    """First and second moments of a tensor of weights, of any shape: ``(P,)`` of one run, ``(M, P)`` of M members."""
 
     def __init__(self, weights: Tensor) -> None:
         self.first = weights.new_zeros(weights.shape)
         self.second = weights.new_zeros(weights.shape)
 
     def update_(self, weights: Tensor, gradient: Tensor, rate: Tensor, root: Tensor) -> None:
-        """w <- w - rate m / (sqrt(v) / root + eps), rate and root those of :func:`corrected`, without axes."""
+        """w <- w - rate m / (sqrt(v) / root + eps), rate and root those of :func:`corrected`.
+
+        Both broadcast against the weights: without axes, ``(1,)``, or ``(M, 1)`` with a rate for each member.
+        """
         m, v = self.first, self.second
         m.lerp_(gradient, 1 - BETA1)
         v.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
