@@ -120,7 +120,7 @@ def computed_or_cached(
         "dataset_sha256": dataset.sha256,
         "corruption": dataclasses.asdict(spec),
         "corruption_seed": seed,
-        **platform("corruptions", "surrogates", "numerics", "algos"),
+        **platform("corruptions", "surrogates", "numerics", "algos", "train", "rng"),
     }
     folder = cache() / "corrupted" / key_of(key)
     damaged = False

@@ -8,7 +8,7 @@ import torch
 
 from corruptbench.errors import Diverged, PluginError
 from corruptbench.rng import episode_seeds
-from corruptbench.simulation import simulation
+from corruptbench.simulation import Simulation, simulation
 from corruptbench.types import Environment
 
 FINAL_EPISODES = 100
@@ -28,15 +28,18 @@ class Evaluation:
         return float(np.mean(self.returns))
 
 
-def evaluate(policy: Callable[[np.ndarray], np.ndarray], environment: Environment, episodes: int) -> Evaluation:
+def evaluate(
+    policy: Callable[[np.ndarray], np.ndarray], environment: Environment, episodes: int, world: Simulation | None = None
+) -> Evaluation:
     """Episodes 0 to ``episodes`` - 1, all stepped together, actions clipped to the action space.
 
     ``policy`` maps observations ``(episodes, do)`` to actions ``(episodes, da)`` in [-1, 1]; episodes that ended keep
     their last observation in the batch, because its size moves the last bits. Raises Diverged for an action that is
-    not finite, before the environment sees it, and PluginError for one of the wrong shape.
+    not finite, before the environment sees it, and PluginError for one of the wrong shape. ``world`` is a simulation of
+    that many episodes, by default the fastest that there is; it is closed at the end.
     """
     seeds = episode_seeds(episodes)
-    world = simulation(environment, episodes, torch.get_num_threads())
+    world = world or simulation(environment, episodes, torch.get_num_threads())
     center, half = (world.low + world.high) / 2, (world.high - world.low) / 2
     observations = world.reset(seeds)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, int)

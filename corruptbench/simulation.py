@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
+import gymnasium
 import mujoco
 import numpy as np
 
@@ -37,9 +38,9 @@ def simulation(environment: Environment, count: int, threads: int = 1) -> Simula
     if Batch is not None:
         made = make(environment)
         task = _TASKS.get(type(made.unwrapped).__module__)
-        made.close()
         if task is not None:
-            return MujocoBatch(environment, task, count, threads)
+            return MujocoBatch(made, task, count, threads)
+        made.close()
     return GymnasiumLoop(environment, count)
 
 
@@ -102,8 +103,8 @@ class MujocoBatch:
     A single Gymnasium environment resets them one after the other, so that the starts are Gymnasium's own.
     """
 
-    def __init__(self, environment: Environment, task: Task, count: int, threads: int) -> None:
-        self.env, self.task = make(environment), task
+    def __init__(self, env: gymnasium.Env, task: Task, count: int, threads: int) -> None:
+        self.env, self.task = env, task
         box = self.env.action_space
         self.low, self.high = box.low, box.high  # type: ignore[attr-defined]
         self.walker = cast(Any, self.env.unwrapped)

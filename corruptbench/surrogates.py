@@ -36,6 +36,9 @@ STEPS = 100_000
 SEED = seed_from(f"{PROTOCOL}/surrogate/train")
 WEIGHTS, CARD = "surrogate.safetensors", "surrogate.json"
 
+TRAINED_BY = ("algos", "train", "step", "engine", "once", "batches", "optimizers", "numerics", "rng")
+"""Modules and packages whose source decides the bytes of a trained surrogate."""
+
 
 @dataclass(frozen=True)
 class TrainedCritics:
@@ -152,7 +155,7 @@ def cache_folder(dataset: TransitionDataset) -> Path:
         "train_seed": SEED,
         "steps": STEPS,
         "engine": resolve_engine("auto"),
-        **platform("algos", "train", "optimizers"),
+        **platform(*TRAINED_BY),
         "threads": 1,
     }
     return cache() / "surrogates" / key_of(key)

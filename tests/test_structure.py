@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from corruptbench.surrogates import TRAINED_BY
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = {
     "corruptbench": "corruptbench",
@@ -86,6 +88,19 @@ def test_imports_run_one_way(module):
     assert level(module) >= 0, f"{module} stands in no level of {Path(__file__).name}"
     for imported in imports_of(modules()[module]) - {"corruptbench"}:
         assert level(imported) <= level(module), f"{module} imports {imported}"
+
+
+def test_the_key_of_a_surrogate_covers_the_source_of_all_that_trains_it():
+    """Whatever ``train`` imports, and what that imports, but for what computes nothing."""
+    reached, waiting = set(), {"corruptbench.train"}
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        if module in modules():
+            waiting |= imports_of(modules()[module]) - reached
+    parts = {module.split(".")[1] for module in reached if "." in module}
+    assert parts - set(TRAINED_BY) <= {"errors", "registry", "types"}
+    assert set(TRAINED_BY) <= parts
 
 
 def test_attacks_and_algorithms_never_import_each_other():

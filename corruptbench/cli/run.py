@@ -193,14 +193,14 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
     how: dict[str, Any] = {"engine": options.engine, "threads": options.threads}
-    threats, force = members(request.corrupt), options.force
+    threats = members(request.corrupt)
+    again = [options.force] * len(threats)
     if options.workers > 1 and len(threats) > 1:
-        side_by_side(
-            [["run", *arguments, "--corrupt", threat, "--workers", "1"] for threat in threats], options.workers
-        )
-        force = False  # they did it again
+        commands = [["run", *arguments, "--corrupt", threat, "--workers", "1"] for threat in threats]
+        codes = side_by_side(commands, options.workers)
+        again = [options.force and code not in (0, 1) for code in codes]  # with 0 and 1 the record is a new one
     records = []
-    for threat in threats:
+    for threat, force in zip(threats, again, strict=True):
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
         print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
         record = execute(planned, options.out, force=force, **how)
