@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from corruptbench import command, settings
 from corruptbench.contract import apply
@@ -141,7 +141,7 @@ def computed_or_cached(
 def _write(folder: Path, key: dict, result: Corrupted) -> None:
     arrays = {f"masks.{field}": mask for field, mask in result.masks.items()}
     arrays |= {field: getattr(result.dataset, field) for field in result.masks}
-    save_file(arrays, folder / "corrupted.safetensors")
+    (folder / "corrupted.safetensors").write_bytes(save(arrays))
     card = {"key": key, "sha256": result.dataset.sha256, "audit": dict(result.audit)}
     (folder / "corrupted.json").write_text(pretty(card))
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent, State
+from corruptbench.checkpoints import Checkpoints
 from corruptbench.corrupting import WHITE_BOX, computed_or_cached, corruption_spec, named_corruption, with_surrogate
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import load
@@ -25,19 +26,21 @@ from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, ev
 from corruptbench.optimizers import RHO, Optimizer, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
+from corruptbench.resume import Resumable
 from corruptbench.rng import stream, unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, OptimizerSpec, RunSpec
-from corruptbench.store import check_manifest, pretty, probe_writable, publish
-from corruptbench.surrogates import require_critics, surrogate_of_run
+from corruptbench.store import check_manifest, claimed, pretty, probe_writable, publish
+from corruptbench.surrogates import TRAINED_BY, require_critics, surrogate_of_run
 from corruptbench.train import Learner
 from corruptbench.types import Corrupted, Surrogate, TransitionDataset
-from corruptbench.versions import versions
+from corruptbench.versions import platform, versions
 from corruptbench.weights import save_weights
 
 log = logging.getLogger(__name__)
 
 QUICK_STEPS = 2_000
 CURVE_EVERY = 5_000
+CHECKPOINT_EVERY = 5_000
 
 
 @dataclass(frozen=True)
@@ -173,35 +176,60 @@ def preset(name: str | None, algo: str, environment_id: str, corruption: Corrupt
     return {}, "universal"
 
 
-def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1, force: bool = False) -> RunRecord:
+def execute(
+    planned: Plan,
+    out: Path,
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+    force: bool = False,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+) -> RunRecord:
     """Trains and scores, and publishes ``out/<run id>``; a finished run is found again and nothing is changed.
 
-    A record with the outcome ``failed`` is tried again. Raises ResourceError where ``out`` cannot be written to.
+    What is under way lies in ``out/.<run id>``: every so many steps a checkpoint, from which the next call goes on. A
+    record with the outcome ``failed`` is tried again. Raises ResourceError where there is no room or no right to write.
     """
-    spec = planned.spec
-    folder = out / spec.run_id
-    if (folder / "record.json").is_file() and not force:
-        check_manifest(folder)
-        found = RunRecord.read(folder / "record.json")
-        unscored = planned.score and found.outcome == "ok" and found.score is None
-        if found.outcome != "failed" and not unscored:
-            log.info("%s holds this run already (%s); --force does it again", folder, found.outcome)
-            return found
-        log.info("%s holds a %s run: trying it again", folder, "failed" if found.outcome == "failed" else "scoreless")
+    folder = out / planned.spec.run_id
+    work = out / f".{planned.spec.run_id}"
+    record = None if force else _finished(planned, folder)
+    if record and not work.exists():
+        return record
     probe_writable(out)
     torch.set_num_threads(threads)
-    attempt = _Attempt(planned, engine, threads)
-    record = attempt.run()
-    publish(folder, attempt.write, replace=True)
-    return record
+    with claimed(work):
+        checkpoints = Checkpoints(work, checkpoint_every, anew=True)
+        record = None if force else _finished(planned, folder)  # by now
+        if record is None:
+            attempt = _Attempt(planned, engine, threads, checkpoints)
+            record = attempt.run()
+            publish(folder, attempt.write, replace=True)
+        if record.outcome != "failed":
+            checkpoints.remove()
+        return record
+
+
+def _finished(planned: Plan, folder: Path) -> RunRecord | None:
+    """The record that a run left, unless it is one to be tried again."""
+    if not (folder / "record.json").is_file():
+        return None
+    check_manifest(folder)
+    found = RunRecord.read(folder / "record.json")
+    unscored = planned.score and found.outcome == "ok" and found.score is None
+    if found.outcome != "failed" and not unscored:
+        log.info("%s holds this run already (%s); --force does it again", folder, found.outcome)
+        return found
+    log.info("%s holds a %s run: trying it again", folder, "failed" if found.outcome == "failed" else "scoreless")
+    return None
 
 
 class _Attempt:
     """The state of one run while it runs, so that whatever breaks leaves one whole record."""
 
-    def __init__(self, planned: Plan, engine: str, threads: int) -> None:
-        self.planned, self.engine, self.threads = planned, engine, threads
+    def __init__(self, planned: Plan, engine: str, threads: int, checkpoints: Checkpoints) -> None:
+        self.planned, self.engine, self.threads, self.checkpoints = planned, engine, threads, checkpoints
         self.learner: Learner | None = None
+        self.taken = 0  # steps by this process
         self.corrupted_sha256: str | None = None
         self.audit: dict[str, Any] = {}
         self.evaluation: Evaluation | None = None
@@ -232,16 +260,25 @@ class _Attempt:
             evaluation=dataclasses.asdict(self.evaluation) if self.evaluation and outcome == "ok" else None,
             score=self.score(self.evaluation) if self.evaluation and outcome == "ok" else None,
             versions=versions(),
-            execution={
-                "device": "cpu",
-                "engine": self.learner.engine if self.learner else None,
-                "population": 1,
-                "threads": self.threads,
-                "cpu": torch.backends.cpu.get_cpu_capability(),
-            },
+            execution=self.execution(),
             gate=dict(self.planned.dataset.provenance.get("gate", {})),
         )
         return self.record
+
+    def execution(self) -> dict[str, Any]:
+        """What it is trained on."""
+        return {
+            "device": "cpu",
+            "engine": self.learner.engine if self.learner else None,
+            "population": 1,
+            "threads": self.threads,
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What the bytes of the training depend on; a checkpoint of anything else is of no use."""
+        trained_on = {"run_id": self.planned.spec.run_id, "corrupted_sha256": self.corrupted_sha256}
+        return {**trained_on, "execution": self.execution(), **platform(*TRAINED_BY)}
 
     def corrupt(self) -> Corrupted:
         planned, spec = self.planned, self.planned.spec
@@ -252,12 +289,12 @@ class _Attempt:
         """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""
         name = self.planned.spec.algorithm.name
         try:
-            self.train(dataset)
-            assert self.learner is not None
-            policy, env = self.learner.policy(), self.planned.spec.environment
+            training = self.train(dataset)
             if not self.planned.score:
                 return
-            self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
+            policy, env = training.learner.policy(), self.planned.spec.environment
+            with training.saved_when_stopped():
+                self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
         except PluginError as error:
             raise PluginError(f"algorithm {name!r} failed: {error}") from error
         except (CorruptBenchError, MemoryError):
@@ -265,7 +302,7 @@ class _Attempt:
         except (Exception, SystemExit) as error:
             raise PluginError(f"algorithm {name!r} raised {sentence(error)}") from error
 
-    def train(self, dataset: TransitionDataset) -> None:
+    def train(self, dataset: TransitionDataset) -> Resumable:
         """All steps, with an evaluation of the policy every so many for the curve."""
         spec = self.planned.spec
         self.learner = learner = Learner(
@@ -276,17 +313,21 @@ class _Attempt:
             steps=spec.steps,
             engine=self.engine,
         )
-        with tqdm(total=spec.steps, unit="step", desc=spec.algorithm.name, disable=None, smoothing=0.05) as bar:
-            while learner.step < spec.steps:
-                count = min(CURVE_EVERY, spec.steps - learner.step)
-                losses = self.timed("train", lambda count=count: learner.advance(count, bar.update))  # type: ignore[misc]
-                if not self.planned.score:
-                    continue
-                policy = learner.policy()
-                point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
-                score = self.score(point)
-                self.curve.append({"step": learner.step, **score, **{f"loss_{k}": v for k, v in losses.items()}})
-                bar.set_postfix({k: f"{v:.1f}" for k, v in score.items() if v is not None})
+        training = Resumable(learner, self.checkpoints, self.identity())
+        self.curve = training.notes.setdefault("curve", [])
+        name, begin = spec.algorithm.name, learner.step
+        with tqdm(total=spec.steps, initial=begin, unit="step", desc=name, disable=None, smoothing=0.05) as bar:
+            for step in [*range(CURVE_EVERY, spec.steps, CURVE_EVERY), spec.steps]:
+                losses = self.timed("train", lambda step=step: training.reach(step, bar.update))  # type: ignore[misc]
+                self.taken = learner.step - begin
+                if self.planned.score and step > max((point["step"] for point in self.curve), default=0):
+                    policy = learner.policy()
+                    with training.saved_when_stopped():
+                        point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
+                    score = self.score(point)
+                    self.curve.append({"step": step, **score, **{f"loss_{k}": v for k, v in losses.items()}})
+                    bar.set_postfix({k: f"{v:.1f}" for k, v in score.items() if v is not None})
+        return training
 
     def score(self, evaluation: Evaluation) -> dict[str, float | None]:
         """Mean return and normalized score."""
@@ -307,8 +348,8 @@ class _Attempt:
         assert self.record is not None
         (folder / "record.json").write_text(self.record.text())
         timing = {"seconds": self.seconds}
-        if self.learner and self.seconds.get("train"):
-            timing["steps_per_second"] = {"train": self.learner.step / self.seconds["train"]}
+        if self.taken:
+            timing["steps_per_second"] = {"train": self.taken / self.seconds["train"]}
         (folder / "timing.json").write_text(pretty(timing))
         if self.curve:
             text = io.StringIO()

@@ -3,14 +3,24 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from corruptbench.errors import IntegrityError, ResourceError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 
@@ -60,20 +70,17 @@ def sha256_file(path: Path) -> str:
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes under a random name beside ``path``, syncs, renames. Raises ResourceError with path and size."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with beside(path, lambda name: name.touch(exist_ok=False)) as temporary:
+            with temporary.open("r+b") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
     except OSError as error:
         raise ResourceError(f"{path}: {len(content)} bytes could not be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def publish(folder: Path, write: Callable[[Path], None], *, replace: bool = False) -> None:
@@ -81,35 +88,119 @@ def publish(folder: Path, write: Callable[[Path], None], *, replace: bool = Fals
 
     With ``replace`` an existing folder gives way; without, an existing whole folder wins and ours is dropped.
     """
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     try:
-        temporary.mkdir(parents=True)
-        write(temporary)
-        manifest = {}
-        for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
-            _sync_file(path)
-            manifest[path.relative_to(temporary).as_posix()] = {
-                "sha256": sha256_file(path),
-                "size": path.stat().st_size,
-            }
-        write_file(temporary / MANIFEST, pretty(manifest).encode())
-        if replace and folder.exists():
-            old = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
-            os.rename(folder, old)
-            os.rename(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            try:
-                os.rename(temporary, folder)
-            except OSError:
-                if not folder.is_dir():
-                    raise
-                check_manifest(folder)
-        _sync_folder(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with beside(folder, Path.mkdir) as temporary:
+            write(temporary)
+            manifest = {}
+            for path in sorted(p for p in temporary.rglob("*") if p.is_file()):
+                _sync_file(path)
+                manifest[path.relative_to(temporary).as_posix()] = {
+                    "sha256": sha256_file(path),
+                    "size": path.stat().st_size,
+                }
+            write_file(temporary / MANIFEST, pretty(manifest).encode())
+            if replace and folder.exists():
+                with beside(folder, Path.mkdir) as old:
+                    os.rename(folder, old / folder.name)
+                    os.rename(temporary, folder)
+            else:
+                try:
+                    os.rename(temporary, folder)
+                except OSError:
+                    if not folder.is_dir():
+                        raise
+                    check_manifest(folder)
+            _sync_folder(folder.parent)
     except OSError as error:
         raise ResourceError(f"{folder}: could not be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def beside(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new file or folder ``.<name>.<16 hexadecimal digits>`` beside ``path``, gone at the end unless it was renamed.
+
+    What killed processes left under such names is removed first: whoever works on one holds a lock on it, and the
+    kernel lets go of a lock when its process ends.
+    """
+    for left in _leftovers(path):
+        with contextlib.suppress(OSError), held(left) as ours:
+            if ours:
+                remove(left)
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        make(temporary)
+        try:
+            with held(temporary) as ours:
+                if ours or ours is None:
+                    yield temporary
+                    return
+        finally:
+            remove(temporary)
+
+
+def _leftovers(path: Path) -> list[Path]:
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}")
+    return [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[bool | None]:
+    """Whether a file or folder is ours until the end: False where another process holds it or it is gone.
+
+    None where the system has no such locks; then nothing is ever taken for a leftover.
+    """
+    descriptor, ours = None, None
+    try:
+        if fcntl:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.path.samestat(os.fstat(descriptor), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    except OSError:  # a file system without locks, or not to be opened by us
+        ours = None
+    try:
+        yield ours
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Holds a folder of work under way, made if need be, and waits where another process does.
+
+    It saves double work and nothing else. At the end the folder goes unless something is left in it. Raises
+    ResourceError where it cannot be made.
+    """
+    waiting = False
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"{folder}: could not be made: {error.strerror}") from error
+        with held(folder) as ours:
+            if ours is not False:
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                return
+        if not waiting:
+            log.info("%s: waiting for another process that is at it", folder)
+        waiting = True
+        time.sleep(0.1)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder as far as it can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def check_manifest(folder: Path) -> None:

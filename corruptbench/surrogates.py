@@ -8,23 +8,25 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
 from corruptbench.algos.agent import State
 from corruptbench.algos.iql import IQL
+from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
-from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import RunRecord
 from corruptbench.registry import source_sha256
+from corruptbench.resume import Resumable
 from corruptbench.rng import PROTOCOL, seed_from
 from corruptbench.spec import AlgorithmSpec
-from corruptbench.store import check_manifest, key_of, pretty, publish, read_json, sha256_file
+from corruptbench.store import check_manifest, claimed, key_of, pretty, publish, read_json, sha256_file
 from corruptbench.train import Learner, Policy
 from corruptbench.types import TransitionDataset
 from corruptbench.versions import platform, versions
@@ -36,7 +38,9 @@ STEPS = 100_000
 SEED = seed_from(f"{PROTOCOL}/surrogate/train")
 WEIGHTS, CARD = "surrogate.safetensors", "surrogate.json"
 
-TRAINED_BY = ("algos", "train", "step", "engine", "once", "batches", "optimizers", "numerics", "rng")
+CHECKPOINT_EVERY = 5_000
+
+TRAINED_BY = ("algos", "train", "step", "engine", "once", "batches", "resume", "optimizers", "numerics", "rng")
 """Modules and packages whose source decides the bytes of a trained surrogate."""
 
 
@@ -78,11 +82,8 @@ def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:
     if shipped:
         return shipped
     folder = cache_folder(dataset)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{folder.parent}: could not be made: {error.strerror}") from error
-    with FileLock(f"{folder}.lock"):  # it saves double work and nothing else
+    work = folder.with_name(f".{folder.name}")
+    with claimed(work):
         try:
             cached = _read(folder, dataset)
         except IntegrityError as error:
@@ -91,7 +92,9 @@ def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:
         if cached:
             return cached
         log.info("no surrogate for %s yet: training IQL on the clean data for %d steps, once", dataset.id, STEPS)
-        publish(folder, lambda temporary: write_surrogate(temporary, dataset), replace=True)
+        checkpoints = Checkpoints(work, CHECKPOINT_EVERY, anew=True)
+        publish(folder, lambda temporary: write_surrogate(temporary, dataset, checkpoints), replace=True)
+        checkpoints.remove()
     trained = _read(folder, dataset)
     assert trained is not None
     return trained
@@ -149,26 +152,35 @@ def require_critics(state: State, algorithm: str, where: str) -> list[Tensor]:
 
 def cache_folder(dataset: TransitionDataset) -> Path:
     """Where a trained surrogate is kept, below the cache, under everything that its bytes depend on."""
-    key = {
+    return cache() / "surrogates" / key_of(_key(dataset, resolve_engine("auto")))
+
+
+def _key(dataset: TransitionDataset, engine: str) -> dict[str, Any]:
+    return {
         "protocol": PROTOCOL,
         "dataset_sha256": dataset.sha256,
         "train_seed": SEED,
         "steps": STEPS,
-        "engine": resolve_engine("auto"),
+        "engine": engine,
         **platform(*TRAINED_BY),
         "threads": 1,
     }
-    return cache() / "surrogates" / key_of(key)
 
 
-def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:
+def write_surrogate(
+    folder: Path, dataset: TransitionDataset, checkpoints: Checkpoints, *, engine: str = "auto"
+) -> None:
     """Trains IQL on the clean dataset with the surrogate's own seed and writes weights and card into ``folder``."""
     agent, threads = IQL(), torch.get_num_threads()
     torch.set_num_threads(1)  # whatever the run that needs it uses: another number gives other last bits
-    learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
-    with tqdm(total=STEPS, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
-        learner.advance(STEPS, bar.update)
-    torch.set_num_threads(threads)
+    try:
+        learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
+        training = Resumable(learner, checkpoints, _key(dataset, learner.engine))
+        begin = learner.step
+        with tqdm(total=STEPS, initial=begin, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
+            training.reach(STEPS, bar.update)
+    finally:
+        torch.set_num_threads(threads)
     save_weights(folder / WEIGHTS, learner.policy(), AlgorithmSpec("iql", vars(agent)), ("critic", "actor"))
     card = {
         "algorithm": "iql",

@@ -1,7 +1,7 @@
 """The training loop: one run, its batches a function of (seed, step), its step compiled where a compiler is found."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from corruptbench.step import Step
 from corruptbench.types import Batch, TransitionDataset
 
 CHECK_EVERY = 1_000
-"""Steps between looks for a loss that is not finite."""
+"""Steps between looks for a loss or weights that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Learner:
             raise UsageError(f"steps is {steps}, allowed is 1 and above")
         self.agent, self.optimizer, self.seed, self.steps, self.dtype = agent, optimizer, seed, steps, dtype
         self.step = 0
+        self.losses: dict[str, Tensor] = {}
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(
             Batch(
@@ -90,16 +91,33 @@ class Learner:
         return self.take.state(self.weights)
 
     def advance(self, count: int, on_step: Callable[[], object] = lambda: None) -> dict[str, float]:
-        """Takes ``count`` steps and returns the last step's losses; raises Diverged where one is not finite."""
-        losses: dict[str, Tensor] = {}
+        """Takes ``count`` steps and returns the last step's losses; ``on_step`` is called between two of them.
+
+        Raises Diverged for a loss or weights that are not finite. It looks for them at fixed steps, the last one among
+        them, so that the step it names does not depend on how often this was called.
+        """
         for _ in range(count):
             self.step += 1
-            losses = self.update(self.indices(self.step), self.rates(self.step))
-            if self.step % CHECK_EVERY == 0:
-                self.check(losses)
+            self.losses = self.update(self.indices(self.step), self.rates(self.step))
+            if self.step % CHECK_EVERY == 0 or self.step == self.steps:
+                self.check(self.losses)
             on_step()
-        self.check(losses)
-        return {name: float(loss) for name, loss in losses.items()}
+        return {name: float(loss) for name, loss in self.losses.items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weights and moments ``(P,)`` and the last step's losses by name: with its number, the state of training."""
+        tensors = {f"weights.{group}": weights for group, weights in self.weights.items()}
+        for group, moments in self.moments.items():
+            tensors |= {f"first.{group}": moments.first, f"second.{group}": moments.second}
+        tensors |= {f"loss.{name}": loss for name, loss in self.losses.items()}
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def restore(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Stands where :meth:`arrays` was asked for, after ``step`` steps."""
+        self.step = step
+        self.losses = {name: torch.zeros((), dtype=self.dtype) for name in (o.name for o in self.agent.objectives)}
+        for name, values in self.arrays().items():
+            values[...] = arrays[name]  # a view of the tensor
 
     def step_as_written(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
         """One step, in place on weights and moments: the losses by objective."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from corruptbench.algos.agent import Agent
 from corruptbench.errors import IntegrityError
@@ -28,7 +28,7 @@ def save_weights(path: Path, policy: Policy, algorithm: AlgorithmSpec, groups: I
     tensors["normalisation.mean"] = policy.normalisation.mean
     tensors["normalisation.scale"] = policy.normalisation.scale
     header = canonical({"algorithm": algorithm.name, "options": algorithm.options})
-    save_file(tensors, path, metadata={_HEADER: header})
+    path.write_bytes(save(tensors, metadata={_HEADER: header}))  # not save_file: its errors hide the system's own
 
 
 def load_weights(path: Path) -> Policy:

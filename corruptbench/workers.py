@@ -7,16 +7,24 @@ the folder of their results: what a run computes does not depend on how many oth
 import os
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from corruptbench.stopping import WORKER
+
+
+PATIENCE = 8
+"""Seconds that a worker has for its checkpoint after a signal."""
+
 
 def side_by_side(commands: Sequence[Sequence[str]], workers: int) -> list[int]:
     """Runs ``corruptbench`` with each list of arguments, at most ``workers`` at a time; their exit codes in order.
 
-    What they print goes nowhere, what they warn of to standard error. Whatever ends this ends them.
+    What they print goes nowhere, what they warn of to standard error. Whatever ends this ends them: a signal reaches
+    them, and they stop with a checkpoint; and where this is killed, their standard input ends.
     """
     waiting = deque(enumerate(commands))
     running: dict[int, subprocess.Popen] = {}
@@ -32,17 +40,28 @@ def side_by_side(commands: Sequence[Sequence[str]], workers: int) -> list[int]:
                         codes[number] = process.wait(timeout=0.1)
                     except subprocess.TimeoutExpired:
                         continue
-                    del running[number]
+                    _close(running.pop(number))
                     bar.update()
     finally:
         for process in running.values():
             process.terminate()
+        deadline = time.monotonic() + PATIENCE
         for process in running.values():
-            process.wait()
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            _close(process)
     return codes
+
+
+def _close(process: subprocess.Popen) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "corruptbench", *arguments]
-    environment = {**os.environ, "TQDM_DISABLE": "1"}  # many bars on one line tell nothing
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    environment = {**os.environ, "TQDM_DISABLE": "1", WORKER: "1"}  # many bars on one line tell nothing
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)

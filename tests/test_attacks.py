@@ -250,7 +250,8 @@ def test_a_surrogate_without_a_place_is_a_sentence(dataset, tmp_path):
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(ResourceError) as raised:
         surrogates.surrogate_for(dataset)
-    assert str(raised.value) == f"{tmp_path / 'cache' / 'surrogates'}: could not be made: Not a directory"
+    work = surrogates.cache_folder(dataset)
+    assert str(raised.value) == f"{work.with_name(f'.{work.name}')}: could not be made: Not a directory"
 
 
 def test_a_surrogate_is_trained_once_whatever_the_number_of_threads(dataset, monkeypatch):

@@ -20,10 +20,10 @@ from torch.distributions.transforms import TanhTransform
 
 from corruptbench.cli import collect as command
 from corruptbench.cli.parser import Parser, Verb
-from corruptbench.collect import checkpoints as checkpoints_module
+from corruptbench import checkpoints as checkpoints_module
 from corruptbench.collect import replay as module
 from corruptbench.collect.card import write_dataset
-from corruptbench.collect.checkpoints import Checkpoints
+from corruptbench.checkpoints import Checkpoints
 from corruptbench.collect.config import CollectConfig, Evaluation
 from corruptbench.collect.explorers import learning_inputs
 from corruptbench.collect.replay import collect, identity_of
@@ -679,18 +679,18 @@ def test_checkpoints_are_folders_with_a_manifest(partial):
     assert 200 <= steps[0] < 300 <= steps[1] < 380
     for step in steps:
         check_manifest(partial / f"step-{step}")
-        assert names(partial / f"step-{step}") == ["arrays.st", "manifest.json", "state.json"]
+        assert names(partial / f"step-{step}") == ["arrays.safetensors", "manifest.json", "state.json"]
         content = parse_json((partial / f"step-{step}" / "state.json").read_text())
         config = RESUMED["Hopper-v5"]
         assert content["identity"] == json.loads(json.dumps(identity_of(config, "eager")))
-        assert [e[0] for e in content["evaluations"]] == list(range(100, step + 1, 100))
+        assert [e[0] for e in content["notes"]["evaluations"]] == list(range(100, step + 1, 100))
 
 
 def test_a_damaged_checkpoint_is_passed_over(partial, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     checkpoints, config = copied(partial, tmp_path), RESUMED["Hopper-v5"]
     older, newer = sorted(checkpoints.folder.iterdir())
-    path = newer / "arrays.st"
+    path = newer / "arrays.safetensors"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -713,7 +713,7 @@ def test_with_all_checkpoints_damaged_collecting_begins_anew(partial, tmp_path, 
 def test_a_damaged_checkpoint_is_made_again(partial, tmp_path, monkeypatch):
     checkpoints = copied(partial, tmp_path)
     newer = max(checkpoints.folder.iterdir())
-    (newer / "arrays.st").unlink()
+    (newer / "arrays.safetensors").unlink()
     killed_at(monkeypatch, 380, RESUMED["Hopper-v5"], checkpoints)
     check_manifest(newer)
     assert names(checkpoints.folder) == names(partial)
@@ -743,7 +743,7 @@ def test_a_checkpoint_belongs_to_its_collection(partial, tmp_path, change, diffe
 
 
 def test_a_checkpoint_belongs_to_its_engine_and_versions(partial, monkeypatch):
-    checkpoints, config = Checkpoints(partial), RESUMED["Hopper-v5"]
+    checkpoints, config = Checkpoints(partial, 100), RESUMED["Hopper-v5"]
     identity = identity_of(config, "eager")
     assert checkpoints.newest(identity).arrays["replay.rewards"].shape >= (300,)
     for changed, key in (({"engine": "compiled"}, "engine"), ({"versions": {"torch": "1"}}, "versions.corruptbench")):
@@ -754,16 +754,18 @@ def test_a_checkpoint_belongs_to_its_engine_and_versions(partial, monkeypatch):
 def test_a_kill_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     """What was there stays whole; what the kill left half written is no checkpoint and goes with the others."""
     checkpoints, config = Checkpoints(tmp_path / "x.partial", 100), RESUMED["Hopper-v5"]
-    save_file = checkpoints_module.save_file
+    save = checkpoints_module.save
 
-    def killed(arrays, path):
-        save_file(arrays, path)
+    def killed(arrays):
         if len(arrays["replay.rewards"]) >= 200:
-            shutil.copytree(path.parent, path.parent.with_name(".step-200.0123456789abcdef"))  # nobody cleans up
+            half = checkpoints.folder / ".step-200.0123456789abcdef"  # nobody cleans up
+            half.mkdir()
+            (half / "arrays.safetensors").write_bytes(b"half")
             raise KeyboardInterrupt
+        return save(arrays)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_module, "save_file", killed)
+        patch.setattr(checkpoints_module, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             collect(config, engine="eager", checkpoints=checkpoints)
     (left,) = (name for name in names(checkpoints.folder) if not name.startswith("."))

@@ -474,16 +474,17 @@ def test_the_policy_takes_raw_observations():
 
 @pytest.mark.parametrize("name", ["iql", "riql"])
 def test_an_enormous_learning_rate_diverges_and_names_the_step(name):
-    run = learner(name, learning_rate=1e30)
+    run = learner(name, learning_rate=1e30, steps=20)
+    run.advance(13)  # where it is found does not depend on where somebody stopped
     with pytest.raises(Diverged, match=r"^step 20: .* (is (nan|inf)|are not finite)$"):
-        run.advance(20)
+        run.advance(7)
 
 
 def test_huge_rewards_diverge_in_the_first_step():
     dataset = random_dataset()
     dataset = dataset.replace(rewards=dataset.rewards * np.float32(1e30))
     agent = small("iql")
-    run = Learner(agent, optimizer_for(agent, "adam"), dataset, seed=7, steps=10, engine="eager")
+    run = Learner(agent, optimizer_for(agent, "adam"), dataset, seed=7, steps=1, engine="eager")
     with pytest.raises(Diverged, match=r"^step 1: the loss of Q is inf$"):
         run.advance(1)
 

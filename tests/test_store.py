@@ -5,12 +5,15 @@ import hashlib
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
+from corruptbench import store
 from corruptbench.errors import IntegrityError, ResourceError
 from corruptbench.store import (
     MANIFEST,
+    beside,
     canonical,
     check_manifest,
     parse_json,
@@ -267,7 +270,7 @@ def test_publish_where_a_file_is_in_the_way(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResourceError) as error:
         publish(tmp_path / "file" / "run", fill)
-    assert str(error.value) == f"{tmp_path / 'file' / 'run'}: could not be written: Not a directory"
+    assert str(error.value) == f"{tmp_path / 'file' / 'run'}: could not be written: File exists"
     assert names(tmp_path) == ["file"]
 
 
@@ -292,6 +295,45 @@ def test_several_who_publish_at_once_leave_one_whole_folder(tmp_path):
     assert errors == []
     check_manifest(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+# What killed processes leave
+
+
+def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    table, folder = tmp_path / "table.csv", tmp_path / "run"
+    left = [tmp_path / f".table.csv.{'0' * 16}", tmp_path / f".run.{'1' * 16}"]
+    others = [tmp_path / ".table.csv.part", tmp_path / f".other.csv.{'2' * 16}", tmp_path / f".run.{'3' * 15}"]
+    left[0].write_bytes(b"half")
+    left[1].mkdir()
+    (left[1] / "a.txt").write_text("half")
+    for path in others:
+        path.write_text("")
+    with beside(table, lambda path: path.touch()) as living, beside(folder, Path.mkdir) as working:
+        assert not any(path.exists() for path in left)
+        write_file(table, b"new")
+        publish(folder, fill)
+        assert living.exists()
+        assert working.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*others, table, folder])
+
+
+def test_a_link_in_place_of_a_leftover_leads_nowhere(tmp_path):
+    canary = tmp_path / "canary"
+    canary.mkdir()
+    (canary / "x").write_text("alive")
+    (tmp_path / f".run.{'0' * 16}").symlink_to(canary, target_is_directory=True)
+    publish(tmp_path / "run", fill)
+    assert (canary / "x").read_text() == "alive"
+
+
+def test_without_locks_nothing_is_taken_for_a_leftover(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "fcntl", None)
+    left = tmp_path / f".x.{'0' * 16}"
+    left.write_bytes(b"perhaps somebody's")
+    write_file(tmp_path / "x", b"new")
+    assert left.exists()
+    assert (tmp_path / "x").read_bytes() == b"new"
 
 
 # What is read back

@@ -24,7 +24,7 @@ FOLDERS = {
 }
 LEVELS = (
     ("errors",),
-    ("rng", "types", "numerics", "store", "registry", "versions", "settings"),
+    ("rng", "types", "numerics", "store", "checkpoints", "registry", "versions", "settings", "stopping"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
     (
         "optimizers",
@@ -33,6 +33,7 @@ LEVELS = (
         "batches",
         "step",
         "train",
+        "resume",
         "population",
         "simulation",
         "evaluate",
@@ -91,15 +92,15 @@ def test_imports_run_one_way(module):
 
 
 def test_the_key_of_a_surrogate_covers_the_source_of_all_that_trains_it():
-    """Whatever ``train`` imports, and what that imports, but for what computes nothing."""
-    reached, waiting = set(), {"corruptbench.train"}
+    """Whatever training and its resumption import, and what that imports, but for what computes nothing."""
+    reached, waiting = set(), {"corruptbench.train", "corruptbench.resume"}
     while waiting:
         module = waiting.pop()
         reached.add(module)
         if module in modules():
             waiting |= imports_of(modules()[module]) - reached
     parts = {module.split(".")[1] for module in reached if "." in module}
-    assert parts - set(TRAINED_BY) <= {"errors", "registry", "types"}
+    assert parts - set(TRAINED_BY) <= {"errors", "registry", "types", "checkpoints", "stopping", "store"}
     assert set(TRAINED_BY) <= parts
 
 

@@ -33,16 +33,16 @@ def test_exit_codes_in_order_and_no_more_at_once_than_workers(started):
     assert max(others for _, others in started) == 1
 
 
-def test_what_ends_it_ends_the_others(started, monkeypatch):
+def test_what_ends_it_ends_the_others(started, monkeypatch, tmp_path):
     """A broken progress bar, for instance."""
     monkeypatch.setattr(workers.tqdm, "update", lambda bar: (_ for _ in ()).throw(KeyboardInterrupt))
-    slow = ["run", *ARGUMENTS, "--corrupt", "none", "--steps", "1000000", "--out", "never"]
+    slow = ["run", *ARGUMENTS, "--corrupt", "none", "--steps", "1000000", "--out", str(tmp_path)]
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         side_by_side([["--version"], slow], 2)
     assert time.monotonic() - begin < 60
     assert all(process.poll() is not None for process, _ in started)
-    assert started[1][0].returncode == -signal.SIGTERM
+    assert started[1][0].returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)  # before it could listen, or after
 
 
 def test_an_ensemble_side_by_side_is_the_ensemble(tmp_path, caplog, started):

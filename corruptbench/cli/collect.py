@@ -66,7 +66,7 @@ def main(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     import torch
 
     from corruptbench.collect.card import write_dataset
-    from corruptbench.collect.checkpoints import Checkpoints
+    from corruptbench.checkpoints import Checkpoints
     from corruptbench.collect.replay import collect
     from corruptbench.environments import environment
     from corruptbench.store import probe_writable, publish, read_json

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from corruptbench.errors import CorruptBenchError, nearest
+from corruptbench.stopping import WORKER, Stopped, end_with_parent, stoppable
 
 VERBS = {
     "run": "corrupt a dataset, train on it, score the policy: one run",
@@ -49,10 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pin_threads(rest)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("corruptbench").setLevel(logging.INFO)  # other packages speak up when something is wrong
+    if os.environ.pop(WORKER, None):
+        end_with_parent()
     try:
-        code = importlib.import_module(f"corruptbench.cli.{head.verb}").main(rest) or 0
-        sys.stdout.flush()
-        return code
+        with stoppable():
+            code = importlib.import_module(f"corruptbench.cli.{head.verb}").main(rest) or 0
+            sys.stdout.flush()
+            return code
     except BrokenPipeError:  # whoever read the output has seen enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -64,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         print(f"corruptbench {head.verb}: not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
         return 5
-    except KeyboardInterrupt:
-        return 130
+    except Stopped as stopped:
+        print(f"corruptbench {head.verb}: stopped by {stopped}", file=sys.stderr)
+        return stopped.exit_code
 
 
 def pin_threads(arguments: Sequence[str]) -> None:

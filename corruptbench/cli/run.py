@@ -44,7 +44,7 @@ def build_parser(algo: str | None) -> Parser:
     """The options of ``run``, with those of the algorithm where one is named."""
     from corruptbench.engine import ENGINES
     from corruptbench.optimizers import RHO
-    from corruptbench.run import QUICK_STEPS
+    from corruptbench.run import CHECKPOINT_EVERY, QUICK_STEPS
     from corruptbench.spec import DEFAULT_STEPS
 
     parser = Parser("corruptbench run", "Corrupts a dataset, trains on it, scores the policy, prints its row.")
@@ -83,6 +83,12 @@ def build_parser(algo: str | None) -> Parser:
         "--config", type=Path, default=argparse.SUPPRESS, help="YAML file with options; flags go before it"
     )
     how.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    how.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=CHECKPOINT_EVERY,
+        help=f"steps between checkpoints, from which the same command goes on (default: {CHECKPOINT_EVERY})",
+    )
     how.add_argument("--force", action="store_true", help="do a finished run again")
     how.add_argument("--threads", type=int, default=1, help="threads of the run; another number gives other last bits")
     how.add_argument("--workers", type=int, default=1, help="runs of an ensemble side by side, a process each")
@@ -150,9 +156,9 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise UsageError("--quick and --steps contradict each other")
     if options.unit is not None and (options.seed is not None or options.corruption_seed is not None):
         raise UsageError("--unit stands for both seeds: say --unit, or --seed and --corruption-seed")
-    for name in ("threads", "workers"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} is {getattr(options, name)}, allowed is 1 and above")
+    for name in ("threads", "workers", "checkpoint-every"):
+        if getattr(options, name.replace("-", "_")) < 1:
+            raise UsageError(f"--{name} is {getattr(options, name.replace('-', '_'))}, allowed is 1 and above")
     default = RunRequest(options.algo, options.corrupt)
     own_seeds = options.seed is not None or options.corruption_seed is not None
     return RunRequest(
@@ -203,7 +209,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     for threat, force in zip(threats, again, strict=True):
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
         print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
-        record = execute(planned, options.out, force=force, **how)
+        record = execute(planned, options.out, force=force, checkpoint_every=options.checkpoint_every, **how)
         if not options.json:
             print(beside_the_table(record, options.out), end="")
         records.append(record)

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from numpy.random import PCG64
 from tqdm import tqdm
 
-from corruptbench.collect.checkpoints import Checkpoints, State
+from corruptbench.checkpoints import Checkpoint, Checkpoints
 from corruptbench.collect.config import CollectConfig, Evaluation, reached, recent_mean
 from corruptbench.collect.explorers import Explorer, Learner, Uniform, evaluate
 from corruptbench.collect.steps import FIELDS, Replay
@@ -45,9 +45,9 @@ def collect(
     with contextlib.closing(make(environment(config.env))) as env:
         collection = _Collection(config, engine, env)
         replay, evaluations = collection.replay, collection.evaluations
-        state = checkpoints.newest(identity) if checkpoints else None
-        if state:
-            collection.restore(state)
+        checkpoint = checkpoints.newest(identity) if checkpoints else None
+        if checkpoint:
+            collection.restore(checkpoint)
         due = checkpoints.due(replay.size) if checkpoints else config.max_steps
         medium = False
         with tqdm(total=config.max_steps, initial=replay.size, unit="step", disable=None, smoothing=0.01) as bar:
@@ -64,7 +64,7 @@ def collect(
                     if checkpoints and due <= replay.size < config.max_steps:
                         due = checkpoints.due(replay.size)
                         if collection.resumes():
-                            checkpoints.save(replay.size, identity, collection.state())
+                            checkpoints.save(collection.state(), identity)
     return replay, evaluations
 
 
@@ -139,22 +139,26 @@ class _Collection:
         self.generator = _generator(self.env)
         self.observation, _ = self.env.reset()
 
-    def state(self) -> State:
+    def state(self) -> Checkpoint:
         """What the present episode began with; no step of it may have been taken."""
-        assert self.generator is not None
         arrays = {f"replay.{name}": values for name, values in self.replay.recorded().items()}
         arrays |= {f"learned.{name}": tensor.numpy() for name, tensor in self.explorer.tensors().items()}
-        exploration = self.explorer.exploration.bit_generator.state
-        return State(arrays, self.evaluations, exploration, self.generator)  # type: ignore[arg-type]
+        notes = {
+            "evaluations": self.evaluations,
+            "exploration": self.explorer.exploration.bit_generator.state,
+            "environment": self.generator,
+        }
+        return Checkpoint(self.replay.size, arrays, notes)
 
-    def restore(self, state: State) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Stands where :meth:`state` was asked for."""
-        self.replay.restore({name: state.arrays[f"replay.{name}"] for name in FIELDS})
+        arrays, notes = checkpoint.arrays, checkpoint.notes
+        self.replay.restore({name: arrays[f"replay.{name}"] for name in FIELDS})
         for name, tensor in self.explorer.tensors().items():
-            tensor.copy_(torch.from_numpy(state.arrays[f"learned.{name}"]))
-        self.evaluations += state.evaluations
-        self.explorer.exploration.bit_generator.state = state.exploration
-        self.observation = _resumed(self.env, state.environment)
+            tensor.copy_(torch.from_numpy(arrays[f"learned.{name}"]))
+        self.evaluations += [Evaluation(*values) for values in notes["evaluations"]]
+        self.explorer.exploration.bit_generator.state = notes["exploration"]
+        self.observation = _resumed(self.env, notes["environment"])
 
     def resumes(self) -> bool:
         """Whether a new environment with the generator's state begins the present episode as this one did."""
