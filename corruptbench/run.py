@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent, State
-from corruptbench.checkpoints import Checkpoints
+from corruptbench.checkpoints import KEPT, Checkpoints
 from corruptbench.corrupting import WHITE_BOX, computed_or_cached, corruption_spec, named_corruption, with_surrogate
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import load
@@ -26,6 +26,7 @@ from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, ev
 from corruptbench.optimizers import RHO, Optimizer, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
+from corruptbench.resources import lack_of, require_disk, require_memory
 from corruptbench.resume import Resumable
 from corruptbench.rng import stream, unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, OptimizerSpec, RunSpec
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 QUICK_STEPS = 2_000
 CURVE_EVERY = 5_000
 CHECKPOINT_EVERY = 5_000
+
+COPIES = 4
+"""How often a run holds its data at most: corrupted, normalised, as a table, and what lies in between."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,7 @@ class _Attempt:
     def run(self) -> RunRecord:
         """Corrupt, train, evaluate; the record whatever happens, but for the lack of resources."""
         outcome, reason = "ok", None
+        require_memory(COPIES * self.planned.dataset.nbytes, "a run on this dataset")
         try:
             corrupted = self.timed("corrupt", self.corrupt)
             self.corrupted_sha256, self.audit = corrupted.dataset.sha256, dict(corrupted.audit)
@@ -297,10 +302,10 @@ class _Attempt:
                 self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
         except PluginError as error:
             raise PluginError(f"algorithm {name!r} failed: {error}") from error
-        except (CorruptBenchError, MemoryError):
+        except CorruptBenchError:
             raise
         except (Exception, SystemExit) as error:
-            raise PluginError(f"algorithm {name!r} raised {sentence(error)}") from error
+            raise lack_of(error) or PluginError(f"algorithm {name!r} raised {sentence(error)}") from error
 
     def train(self, dataset: TransitionDataset) -> Resumable:
         """All steps, with an evaluation of the policy every so many for the curve."""
@@ -313,6 +318,8 @@ class _Attempt:
             steps=spec.steps,
             engine=self.engine,
         )
+        state = sum(array.nbytes for array in learner.arrays().values())
+        require_disk(self.checkpoints.folder, (KEPT + 2) * state, "a run with its checkpoints")
         training = Resumable(learner, self.checkpoints, self.identity())
         self.curve = training.notes.setdefault("curve", [])
         name, begin = spec.algorithm.name, learner.step
@@ -353,7 +360,8 @@ class _Attempt:
         (folder / "timing.json").write_text(pretty(timing))
         if self.curve:
             text = io.StringIO()
-            writer = csv.DictWriter(text, list(self.curve[0]), lineterminator="\n")
+            losses = [f"loss_{objective.name}" for objective in self.planned.agent.objectives]
+            writer = csv.DictWriter(text, ["step", "return_mean", "normalized_mean", *losses], lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.curve)
             (folder / "curve.csv").write_text(text.getvalue())

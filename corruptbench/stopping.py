@@ -18,7 +18,7 @@ WORKER = "CORRUPTBENCH_WORKER"
 
 
 class Stopped(BaseException):
-    """A signal asked for the end. No ``Exception``: code that goes on after its own errors does not go on after this."""
+    """A signal asked for the end. No ``Exception``: code that survives its own errors does not survive this."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

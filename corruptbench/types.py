@@ -65,6 +65,11 @@ class TransitionDataset:
         shapes = ", ".join(f"{name}={getattr(self, name).shape}" for name in HASHED)
         return f"TransitionDataset({self.id!r}, {self.environment.id}, {shapes})"
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the five fields."""
+        return sum(getattr(self, name).nbytes for name in HASHED)
+
     def replace(self, **fields: Any) -> "TransitionDataset":
         """A new dataset with some fields exchanged."""
         return replace(self, **fields)

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from corruptbench.stopping import WORKER
 
-
 PATIENCE = 8
 """Seconds that a worker has for its checkpoint after a signal."""
 

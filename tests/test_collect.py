@@ -18,12 +18,12 @@ import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
+from corruptbench import checkpoints as checkpoints_module
+from corruptbench.checkpoints import Checkpoints
 from corruptbench.cli import collect as command
 from corruptbench.cli.parser import Parser, Verb
-from corruptbench import checkpoints as checkpoints_module
 from corruptbench.collect import replay as module
 from corruptbench.collect.card import write_dataset
-from corruptbench.checkpoints import Checkpoints
 from corruptbench.collect.config import CollectConfig, Evaluation
 from corruptbench.collect.explorers import learning_inputs
 from corruptbench.collect.replay import collect, identity_of

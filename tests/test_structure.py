@@ -24,7 +24,7 @@ FOLDERS = {
 }
 LEVELS = (
     ("errors",),
-    ("rng", "types", "numerics", "store", "checkpoints", "registry", "versions", "settings", "stopping"),
+    ("rng", "types", "numerics", "store", "checkpoints", "registry", "versions", "settings", "stopping", "resources"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
     (
         "optimizers",

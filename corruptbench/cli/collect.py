@@ -65,8 +65,8 @@ def main(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Collects what ``options`` ask for; ``arguments`` are the words after ``data``, which the card records."""
     import torch
 
-    from corruptbench.collect.card import write_dataset
     from corruptbench.checkpoints import Checkpoints
+    from corruptbench.collect.card import write_dataset
     from corruptbench.collect.replay import collect
     from corruptbench.environments import environment
     from corruptbench.store import probe_writable, publish, read_json

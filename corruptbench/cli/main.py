@@ -1,6 +1,7 @@
 """Picks the verb, imports only what it needs, and turns errors into one line and an exit code."""
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from corruptbench.errors import CorruptBenchError, nearest
+from corruptbench.resources import lack_of
 from corruptbench.stopping import WORKER, Stopped, end_with_parent, stoppable
 
 VERBS = {
@@ -58,19 +60,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except BrokenPipeError:  # whoever read the output has seen enough, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except CorruptBenchError as error:
         if debug:
             traceback.print_exc()
         print(f"corruptbench {head.verb}: {error}", file=sys.stderr)
         return error.exit_code
-    except MemoryError as error:
-        print(f"corruptbench {head.verb}: not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
-        return 5
+    except Exception as error:
+        lack = lack_of(error)
+        if lack is None or debug:
+            raise
+        print(f"corruptbench {head.verb}: {lack}", file=sys.stderr)
+        _drop_output()
+        return lack.exit_code
     except Stopped as stopped:
         print(f"corruptbench {head.verb}: stopped by {stopped}", file=sys.stderr)
         return stopped.exit_code
+
+
+def _drop_output() -> None:
+    """What is left of it has no place to go, and Python would complain of that at its end."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def pin_threads(arguments: Sequence[str]) -> None:
