@@ -226,15 +226,12 @@ def check_manifest(folder: Path) -> None:
 
 def probe_writable(folder: Path) -> None:
     """Raises ResourceError unless a file can be made below ``folder``, which is created."""
-    probe = folder / f".probe.{secrets.token_hex(8)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch(exist_ok=False)
+        with beside(folder / "probe", lambda path: path.touch(exist_ok=False)):
+            pass
     except OSError as error:
         raise ResourceError(f"--out {folder}: cannot be written to: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 def _sync_file(path: Path) -> None:
