@@ -124,7 +124,7 @@ def _contradiction(record: RunRecord) -> str | None:
 
 
 def each_record(folder: Path) -> Iterator[RunRecord | IntegrityError]:
-    """What every run's folder below ``folder`` holds, in the order of their names: the record, or what is wrong with it.
+    """What each run's folder below ``folder`` holds, in the order of their names: a record, or what is wrong with it.
 
     A record is compared with the manifest that lies beside it, where one does. Names that begin with a dot are work in
     progress or leftovers, and no runs.

@@ -140,6 +140,9 @@ def findings(folder: Path, only: str | None = None) -> Iterator[Finding]:
     except (AttributeError, KeyError, TypeError, ValueError):
         yield Finding(path, "not a manifest: it gives no size and SHA-256 for each file")
         return
+    if not manifest:
+        yield Finding(path, "it names no file")
+        return
     if only is None:
         named = {path, *(folder / name for name in manifest)}
         for found in sorted(folder.rglob("*")):
