@@ -105,7 +105,7 @@ def _contradiction(record: RunRecord) -> str | None:
     texts = [*record.options.values(), *record.versions.values()]
     if not all(isinstance(text, str) for text in texts) or "corruptbench" not in record.versions:
         return "its options and versions are no text, or the version of corruptbench is missing"
-    digest, audit = record.corruption.get("sha256"), record.corruption.get("audit")
+    digest, audit = record.corruption.get("sha256", 0), record.corruption.get("audit")
     if not isinstance(digest, str | None) or not isinstance(audit, dict):
         return "its corruption has no audit, or a SHA-256 that is no text"
     if record.evaluation is None or record.score is None:
