@@ -151,11 +151,12 @@ def test_a_manifest_that_is_cut_or_flipped_anywhere(results, run):
     for number, damaged in damages(run / "manifest.json"):
         (found,) = each_record(results)
         assert found == right or "manifest.json" in str(found), damaged
-        if number % 5 == 0 or number > len(damaged):
+        if number % 10 == 0:
             assert any("manifest.json" in f"{path} {what}" for path, what in named(results).items()), damaged
     assert named(results) == {}
 
 
+@pytest.mark.parametrize("name", ["policy.safetensors", "agent.safetensors"])
 def test_weights_with_a_bit_flipped_or_cut(name, results, run, hopper):
     content = (run / name).read_bytes()
     for damaged in [*flipped(content, 40), content[:-1], content[: len(content) // 2], b""]:
@@ -511,6 +512,9 @@ def test_a_dataset_and_its_card(tmp_path):
 def test_a_table_that_is_cut_or_flipped_anywhere(tables, tmp_path):
     """It is an error, or where no sum lies beside it the user's own: never numbers that pass for the benchmark's."""
     path, alone = tables / "core.csv", tmp_path / "core.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    (tables / "SHA256SUMS").write_text(report.sums_of({"core.csv": path.read_text()}))
+    (tables / "core-summary.csv").unlink()
     right = shipped_runs()
     assert right == read_table(path).rows
     assert not read_table(path).own
@@ -525,7 +529,7 @@ def test_a_table_that_is_cut_or_flipped_anywhere(tables, tmp_path):
             assert "\n" not in str(found)
         else:
             assert found.own
-    assert named(tables) == {}
+    assert (named(tables), shipped_runs()) == ({}, right)
 
 
 def test_sums_that_are_cut_or_flipped_anywhere(tables):
