@@ -126,7 +126,7 @@ def computed_or_cached(
     damaged = False
     if folder.is_dir():
         try:
-            return _read(folder, dataset)
+            return read_cached(folder, dataset)
         except IntegrityError as error:
             log.warning("%s; computing it again", error)
             damaged = True
@@ -146,7 +146,7 @@ def _write(folder: Path, key: dict, result: Corrupted) -> None:
     (folder / "corrupted.json").write_text(pretty(card))
 
 
-def _read(folder: Path, clean: TransitionDataset) -> Corrupted:
+def read_cached(folder: Path, clean: TransitionDataset) -> Corrupted:
     """The inverse of :func:`_write`; raises IntegrityError, naming the file, for what is damaged."""
     path = folder / "corrupted.safetensors"
     try:

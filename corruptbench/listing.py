@@ -2,10 +2,12 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from corruptbench.records import RunRecord
+from corruptbench.errors import DataError, nearest
+from corruptbench.records import OUTCOMES, RUN_ID, RunRecord
 
 CELL = (
     "protocol", "dataset", "environment", "algo", "optimizer", "sam_on", "rho", "track", "corruption", "rate", "scale",
@@ -62,14 +64,78 @@ def run_row(record: RunRecord) -> Row:
     }
 
 
+def run_rows(records: Iterable[RunRecord]) -> list[Row]:
+    """The rows of the runs CSV, sorted by what was run."""
+    return sorted((run_row(record) for record in records), key=order)
+
+
 def runs_csv(records: Iterable[RunRecord]) -> str:
-    """The runs CSV, sorted by what was run."""
-    rows = sorted((run_row(record) for record in records), key=order)
-    return to_csv(RUNS, rows)
+    """The runs CSV."""
+    return to_csv(RUNS, run_rows(records))
 
 
-def read_csv(text: str) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(text)))
+def read_csv(text: str, where: str = "table", columns: Sequence[str] = RUNS) -> list[Row]:
+    """The rows of a table with these columns, in whatever order; raises DataError with ``where`` and the line.
+
+    What is refused would be read as another value, or break whoever uses it: wrong columns, rows of another length, a
+    number that is none, a run that stands twice, a file that was cut off.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    lines: dict[str, int] = {}  # of the runs
+    line = 1
+    try:
+        header = next(reader, [])
+        problem = _header_problem(header, columns)
+        for values in [] if problem else reader:
+            line, row = reader.line_num, dict(zip(header, values, strict=False))
+            problem = _row_problem(row, len(values), len(header))
+            if not problem and "run_id" in row and lines.setdefault(row["run_id"], line) != line:
+                problem = f"run {row['run_id']} stands in line {lines[row['run_id']]} already"
+            if problem:
+                break
+            rows.append(row)
+    except csv.Error as error:
+        line, problem = reader.line_num, f"not readable as CSV: {error}"
+    if not problem and not text.endswith("\n"):
+        problem = "it does not end, so the file may have been cut off there"
+    if problem:
+        raise DataError(f"{where}, line {line}: {problem}")
+    return rows
+
+
+def _header_problem(header: Sequence[str], columns: Sequence[str]) -> str | None:
+    for name in header:
+        if name not in columns:
+            return f"unknown column {name[:40]!r}{nearest(name, columns)}"
+        if header.count(name) > 1:
+            return f"column {name!r} stands twice"
+    missing = [name for name in columns if name not in header]
+    return f"column {missing[0]!r} is missing, and with it {len(missing) - 1} others" if missing else None
+
+
+def _row_problem(row: Row, found: int, needed: int) -> str | None:
+    if found != needed:
+        return f"it has {found} values, and the header has {needed} names"
+    for names, pattern, words in _VALUES:
+        for name in names:
+            if name in row and not re.fullmatch(pattern, row[name]):
+                return f"{name} is {row[name][:40]!r}, needed is {words}"
+    bad = next((name for name, value in row.items() if "\0" in value), None)
+    return f"{bad} holds a NUL character, which no text has" if bad else None
+
+
+_NUMBER = r"-?[0-9]{1,99}(\.[0-9]{1,99})?(e[-+]?[0-9]{1,2})?"
+_VALUES = (
+    (("train_seed", "corruption_seed", "steps", "n", "failed"), "[0-9]{1,20}", "a whole number"),
+    (("unit",), "[0-9]{0,20}", "a whole number or nothing"),
+    (("rate", "scale"), _NUMBER, "a number"),
+    (("rho", "return_mean", "normalized"), f"({_NUMBER})?", "a number or nothing"),
+    (("mean", "std", "worst_quarter", "ci_low", "ci_high"), f"({_NUMBER})?", "a number or nothing"),
+    (("outcome",), "|".join(OUTCOMES), f"one of {', '.join(OUTCOMES)}"),
+    (("run_id",), RUN_ID.pattern, "a run's 16 hexadecimal digits"),
+)
+"""Columns, what their values look like, and the same in words; all others are names and text."""
 
 
 def _sources(record: RunRecord) -> dict[str, str]:

@@ -1,14 +1,19 @@
 """What a run leaves behind, as JSON that is the same to the byte whenever the run is repeated."""
 
 import dataclasses
+import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corruptbench.errors import IntegrityError
 from corruptbench.spec import RunSpec
-from corruptbench.store import pretty, read_json
+from corruptbench.store import MANIFEST, check_manifest, pretty, read_json
 
+RECORD = "record.json"
+RUN_ID = re.compile("[0-9a-f]{16}")
 SCHEMA = 1
 OUTCOMES = ("ok", "diverged", "failed")
 
@@ -54,24 +59,25 @@ class RunRecord:
     @classmethod
     def read(cls, path: Path) -> "RunRecord":
         """Raises IntegrityError, naming the file, for one that is damaged or does not belong to its id."""
-        value = read_json(path)
         try:
+            value = read_json(path)
             schema = value["schema"]
             record = cls(
                 RunSpec.from_json(value["spec"]),
                 **{name: value[name] for name in _OWN},
                 gate=value["dataset"].get("gate", {}),  # records of 0.1.0 have none
             )
-        except (KeyError, TypeError) as error:
+            run_id = record.run_id
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {error}") from error
         if schema != SCHEMA:
             raise IntegrityError(f"{path}: its schema is {schema!r}, and this version reads {SCHEMA}")
         if record.outcome not in OUTCOMES:
             raise IntegrityError(f"{path}: its outcome is {record.outcome!r}, allowed are {', '.join(OUTCOMES)}")
-        if value.get("run_id") != record.run_id:
-            raise IntegrityError(
-                f"{path}: its run id {value.get('run_id')!r} is not that of its spec, {record.run_id!r}"
-            )
+        if value.get("run_id") != run_id:
+            raise IntegrityError(f"{path}: its run id {value.get('run_id')!r} is not that of its spec, {run_id!r}")
+        if problem := _contradiction(record):
+            raise IntegrityError(f"{path}: {problem}")
         return record
 
 
@@ -79,7 +85,69 @@ _OWN = tuple(f.name for f in dataclasses.fields(RunRecord) if f.name not in ("sp
 """The fields that stand in the record under their own names."""
 
 
+_TYPES = {
+    "command": str,
+    "options": dict,
+    "outcome": str,
+    "step": int,
+    "corruption": dict,
+    "evaluation": dict | None,
+    "score": dict | None,
+    "versions": dict,
+}
+
+
+def _contradiction(record: RunRecord) -> str | None:
+    """What in a record cannot be: a value of another type, or a score that is not that of its returns."""
+    for name, wanted in _TYPES.items():
+        if not isinstance(getattr(record, name), wanted):
+            return f"its {name} is {getattr(record, name)!r}, and no run leaves that"
+    texts = [*record.options.values(), *record.versions.values()]
+    if not all(isinstance(text, str) for text in texts) or "corruptbench" not in record.versions:
+        return "its options and versions are no text, or the version of corruptbench is missing"
+    digest, audit = record.corruption.get("sha256", 0), record.corruption.get("audit")
+    if not isinstance(digest, str | None) or not isinstance(audit, dict):
+        return "its corruption has no audit, or a SHA-256 that is no text"
+    if record.evaluation is None or record.score is None:
+        return None if record.evaluation is record.score else "it has a score or an evaluation, and not both"
+    returns, mean = record.evaluation.get("returns"), record.score.get("return_mean")
+    if not isinstance(returns, list) or not returns or not all(isinstance(x, float) for x in [*returns, mean]):
+        return "its returns and their mean are no numbers"
+    expected = sum(returns) / len(returns)
+    normalized = record.spec.environment.normalized(expected)
+    for name, value in (("return_mean", expected), ("normalized_mean", normalized)):
+        found = record.score.get(name)
+        same = found is None if value is None else isinstance(found, float) and math.isclose(found, value, rel_tol=1e-9)
+        if not same:
+            return f"its {name} is {found!r}, and its returns give {value!r}"
+    return None
+
+
+def each_record(folder: Path) -> Iterator[RunRecord | IntegrityError]:
+    """What each run's folder below ``folder`` holds, in the order of their names: a record, or what is wrong with it.
+
+    A record is compared with the manifest that lies beside it, where one does. Names that begin with a dot are work in
+    progress or leftovers, and no runs.
+    """
+    for run in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        path, manifest = run / RECORD, run / MANIFEST
+        if not path.is_file() and not manifest.is_file() and not RUN_ID.fullmatch(run.name):
+            continue  # of the user's own
+        try:
+            if not path.is_file():
+                raise IntegrityError(f"{path}: it is missing")
+            if manifest.is_file():
+                check_manifest(run, RECORD)
+            yield RunRecord.read(path)
+        except IntegrityError as error:
+            yield error
+
+
 def read_records(folder: Path) -> list[RunRecord]:
-    """Every ``*/record.json`` below a folder, in the order of their ids; hidden folders are leftovers, and no runs."""
-    paths = [path for path in folder.glob("*/record.json") if not path.parent.name.startswith(".")]
-    return sorted((RunRecord.read(path) for path in paths), key=lambda record: record.run_id)
+    """The record of every run's folder below ``folder``, in the order of their ids; raises IntegrityError for one."""
+    records = []
+    for found in each_record(folder):
+        if isinstance(found, IntegrityError):
+            raise found
+        records.append(found)
+    return sorted(records, key=lambda record: record.run_id)

@@ -1,16 +1,22 @@
 """Records to tables: one row a run, one row a cell and algorithm. The tables are derived and never edited."""
 
 import hashlib
+import logging
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from corruptbench.errors import IntegrityError
-from corruptbench.listing import Row, read_csv, runs_csv
+from corruptbench.errors import DataError, IntegrityError, ResourceError, UsageError
+from corruptbench.listing import RUNS, Row, read_csv, run_rows, to_csv
 from corruptbench.records import RunRecord
-from corruptbench.suites import Suite, suite, suite_names
+from corruptbench.suites import Suite, suite
 from corruptbench.summary import summary_csv
 
+log = logging.getLogger(__name__)
+
+SUMS = "SHA256SUMS"
 LEADERBOARD = Path(str(files("corruptbench.leaderboard")))
 
 
@@ -18,10 +24,10 @@ def build(records: Sequence[RunRecord], selected: Suite) -> dict[str, str]:
     """File name -> content of a suite's two tables."""
     selection = [record for record in records if selected.selects(record)]
     weak = {record.run_id for record in selection if is_weak(record)}
-    chosen = runs_csv(selection)
+    rows = run_rows(selection)
     return {
-        f"{selected.name}.csv": chosen,
-        f"{selected.name}-summary.csv": summary_csv(read_csv(chosen), selected, weak),
+        f"{selected.name}.csv": to_csv(RUNS, rows),
+        f"{selected.name}-summary.csv": summary_csv(rows, selected, weak),
     }
 
 
@@ -31,24 +37,75 @@ def is_weak(record: RunRecord) -> bool:
     return any(isinstance(figures, dict) and figures.get("surrogate_weak") for figures in audits)
 
 
-def shipped_runs() -> list[Row]:
-    """The runs of every shipped table, each run once, checked against ``SHA256SUMS``."""
-    listed = LEADERBOARD / "SHA256SUMS"
+@dataclass(frozen=True)
+class Table:
+    """A runs CSV as it was read."""
+
+    path: Path
+    rows: list[Row]
+    own: bool  # the user's: it is none of the tables that are shipped
+
+
+def read_table(path: Path) -> Table:
+    """A runs CSV. One that is none of the shipped tables is the user's own, and that is said.
+
+    Raises IntegrityError where ``SHA256SUMS`` beside it names it with another sum, UsageError for no file, DataError,
+    with the line, for what is no runs CSV.
+    """
+    content, own = _checked(path)
+    if own:
+        log.info("%s: none of the benchmark's tables, and read as your own", path)
     try:
-        sums = dict(line.split("  ")[::-1] for line in listed.read_text("ascii").splitlines())
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{listed}: not readable as a list of SHA-256 sums: {error}") from error
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line}: not readable as UTF-8: {error.reason}") from error
+    return Table(path, read_csv(text, str(path)), own)
+
+
+def shipped_runs() -> list[Row]:
+    """The runs of the shipped tables, each run once; a CSV that ``SHA256SUMS`` does not name is named, and left out."""
+    sums = read_sums(LEADERBOARD / SUMS)
+    for path in sorted(LEADERBOARD.glob("*.csv")):
+        if path.name not in sums:
+            log.warning("%s: %s does not name it, so its runs are none of the benchmark's", path, LEADERBOARD / SUMS)
     runs: dict[str, Row] = {}
-    for name in sorted(sums.keys() | {f"{known}.csv" for known in suite_names()}):
-        path = LEADERBOARD / name
-        content = path.read_bytes() if path.is_file() else None
-        if content is None and name not in sums:
-            continue  # a suite of which nothing has been run
-        if content is None or hashlib.sha256(content).hexdigest() != sums.get(name):
-            raise IntegrityError(f"{path}: its content is not what {LEADERBOARD / 'SHA256SUMS'} says")
-        if not name.endswith("-summary.csv"):
-            runs.update((row["run_id"], row) for row in read_csv(content.decode()))
+    for name in sorted(sums):
+        if name.endswith("-summary.csv"):
+            _checked(LEADERBOARD / name)
+        else:
+            runs.update((row["run_id"], row) for row in read_table(LEADERBOARD / name).rows)
     return list(runs.values())
+
+
+def _checked(path: Path) -> tuple[bytes, bool]:
+    """A table's content, and whether it is the user's own; raises IntegrityError for another sum than is noted."""
+    sums = read_sums(path.with_name(SUMS)) if path.with_name(SUMS).is_file() else {}
+    if not path.is_file():
+        if path.name in sums:
+            raise IntegrityError(f"{path}: {path.with_name(SUMS)} names it and it is missing")
+        raise UsageError(f"{path}: there is no such file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResourceError(f"{path}: could not be read: {error.strerror}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if sums.get(path.name, found) != found:
+        raise IntegrityError(f"{path}: its content is not what {path.with_name(SUMS)} says")
+    return content, read_sums(LEADERBOARD / SUMS).get(path.name) != found
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """File name -> SHA-256 of a ``SHA256SUMS``; raises IntegrityError for one that is damaged or was cut off."""
+    try:
+        text = path.read_bytes().decode("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"{path}: not readable as a list of SHA-256 sums: {error}") from error
+    found = re.findall("^([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*)\n", text, re.MULTILINE)
+    sums = {name: digest for digest, name in found}
+    if "".join(f"{digest}  {name}\n" for digest, name in found) != text or len(sums) != len(found):
+        raise IntegrityError(f"{path}: not a list of SHA-256 sums, one file a line, each once, as sha256sum writes it")
+    return sums
 
 
 def sums_of(contents: dict[str, str]) -> str:
@@ -61,4 +118,4 @@ def build_all(records: Sequence[RunRecord], names: Iterable[str]) -> dict[str, s
     contents: dict[str, str] = {}
     for name in names:
         contents.update(build(records, suite(name)))
-    return {**contents, "SHA256SUMS": sums_of(contents)}
+    return {**contents, SUMS: sums_of(contents)}

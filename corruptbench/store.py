@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corruptbench.errors import IntegrityError, ResourceError
 
@@ -23,6 +23,7 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+LINK = "it is a link or lies behind one, and none is followed"
 
 
 def canonical(value: Any) -> str:
@@ -203,25 +204,76 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def check_manifest(folder: Path) -> None:
-    """Raises IntegrityError that names the first foreign, missing or changed file."""
-    manifest = read_json(folder / MANIFEST)
+class Finding(NamedTuple):
+    """What is wrong with one file or folder."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def findings(folder: Path, only: str | None = None) -> Iterator[Finding]:
+    """Every foreign, missing or changed file of a published folder; ``only`` looks at the manifest and one file.
+
+    Links are foreign: none is followed, and nothing outside of the folder is read.
+    """
+    path = folder / MANIFEST
+    if path.is_symlink():
+        yield Finding(path, LINK)
+        return
     try:
-        expected = {folder / name: (entry["size"], entry["sha256"]) for name, entry in manifest.items()}
-    except (AttributeError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"{folder / MANIFEST}: not a manifest: it gives no size and SHA-256 for each file"
-        ) from error
-    foreign = {p for p in folder.rglob("*") if p.is_file()} - expected.keys() - {folder / MANIFEST}
-    if foreign:
-        raise IntegrityError(
-            f"{folder / MANIFEST}: it does not name {min(foreign).relative_to(folder)}, which lies beside it"
-        )
-    for path, (size, sha256) in expected.items():
+        manifest = {_inside(name): (entry["size"], entry["sha256"]) for name, entry in read_json(path).items()}
+    except IntegrityError as error:
+        yield Finding(path, str(error).removeprefix(f"{path}: "))
+        return
+    except (AttributeError, KeyError, TypeError, ValueError):
+        yield Finding(path, "not a manifest: it gives no size and SHA-256 for each file")
+        return
+    if not manifest:
+        yield Finding(path, "it names no file")
+        return
+    if only is None:
+        named = {path, *(folder / name for name in manifest)}
+        for found in sorted(folder.rglob("*")):
+            if found not in named and not any(found in inner.parents for inner in named):
+                yield Finding(found, f"{path} does not name it")
+    elif only not in manifest:
+        yield Finding(folder / only, f"{path} does not name it")
+    for name, (size, sha256) in manifest.items():
+        if only in (None, name) and (what := _problem(folder, name, size, sha256)):
+            yield Finding(folder / name, what)
+
+
+def check_manifest(folder: Path, only: str | None = None) -> None:
+    """Raises IntegrityError that names the first foreign, missing or changed file; ``only`` as in :func:`findings`."""
+    for finding in findings(folder, only):
+        raise IntegrityError(str(finding))
+
+
+def _inside(name: str) -> str:
+    """``name``, if it is that of a file below a folder, as ``publish`` writes it; raises ValueError."""
+    if any(part in ("", ".", "..") for part in name.split("/")) or set(name) & set("\\:\0"):
+        raise ValueError(f"{name!r} is no name of a file in a folder")
+    return name
+
+
+def _problem(folder: Path, name: str, size: int, sha256: str) -> str | None:
+    """What is wrong with a file that was written with this size and hash, None for nothing."""
+    path = folder / name
+    try:
+        if os.path.realpath(path) != os.path.join(os.path.realpath(folder), *name.split("/")):
+            return LINK
+        if path.is_dir():
+            return "it is a folder, and a file was written"
         if not path.is_file():
-            raise IntegrityError(f"{path}: the manifest names it and it is missing")
+            return "the manifest names it and it is missing"
         if path.stat().st_size != size or sha256_file(path) != sha256:
-            raise IntegrityError(f"{path}: its content is not what {folder / MANIFEST} says was written")
+            return f"its content is not what {folder / MANIFEST} says was written"
+    except OSError as error:
+        return f"could not be read: {error.strerror}"
+    return None
 
 
 def probe_writable(folder: Path) -> None:

@@ -6,9 +6,11 @@ holds the algorithm's name and settings as canonical JSON.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from corruptbench.algos.agent import Agent
 from corruptbench.errors import IntegrityError
@@ -31,17 +33,28 @@ def save_weights(path: Path, policy: Policy, algorithm: AlgorithmSpec, groups: I
     path.write_bytes(save(tensors, metadata={_HEADER: header}))  # not save_file: its errors hide the system's own
 
 
-def load_weights(path: Path) -> Policy:
-    """The inverse of :func:`save_weights`; raises IntegrityError for a file that is damaged or not ours."""
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors as they are stored; no algorithm is made. Raises IntegrityError, as :func:`load_weights`."""
     try:
         with safe_open(path, "pt") as file:
             header = parse_json((file.metadata() or {})[_HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        if not isinstance(header, dict) or not {"algorithm", "options"} <= header.keys():
+            raise ValueError("its header names no algorithm")
+    except (OSError, SafetensorError, KeyError, RecursionError, ValueError) as error:
+        raise IntegrityError(f"{path}: not readable as weights of this project: {error}") from error
+    return header, tensors
+
+
+def load_weights(path: Path) -> Policy:
+    """The inverse of :func:`save_weights`; raises IntegrityError for a file that is damaged or not ours."""
+    header, tensors = read_weights(path)
+    try:
         agent: Agent = build(ALGORITHMS.get(header["algorithm"]), header["options"], str(path))
         normalisation = Normalisation(tensors.pop("normalisation.mean"), tensors.pop("normalisation.scale"))
         state: dict[str, list] = {}
         for name in sorted(tensors, key=lambda name: (name.rpartition(".")[0], int(name.rpartition(".")[2]))):
             state.setdefault(name.rpartition(".")[0], []).append(tensors[name])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path}: not readable as weights of this project: {error}") from error
     return Policy(agent, state, normalisation)

@@ -376,7 +376,7 @@ def test_check_manifest_names_what_was_added(tmp_path, name):
     (folder / name).write_text("of somebody else")
     with pytest.raises(IntegrityError) as error:
         check_manifest(folder)
-    assert str(error.value) == f"{folder / MANIFEST}: it does not name {name}, which lies beside it"
+    assert str(error.value) == f"{folder / name}: {folder / MANIFEST} does not name it"
 
 
 def test_check_manifest_without_one(tmp_path):

@@ -44,7 +44,7 @@ LEVELS = (
         "corrupting",
     ),
     ("run", "collect", "bench", "workers"),
-    ("suites", "stats", "listing", "summary", "report"),
+    ("suites", "stats", "listing", "summary", "report", "contents", "verify"),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""

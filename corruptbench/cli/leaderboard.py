@@ -1,10 +1,11 @@
 """``corruptbench leaderboard``: tables from records."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from corruptbench.cli.parser import Parser, Verb
-from corruptbench.errors import UsageError
+from corruptbench.errors import IntegrityError, UsageError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     build.add_argument("--out", type=Path, required=True, help="folder the tables are written to")
     options = parser.parse_args(arguments)
 
-    from corruptbench.records import read_records
+    from corruptbench.records import RunRecord, each_record
     from corruptbench.report import LEADERBOARD, build_all
     from corruptbench.store import probe_writable, write_file
     from corruptbench.suites import suite_names
@@ -27,7 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"--records {folder}: there is no such folder")
-    records = {record.run_id: record for folder in folders for record in read_records(folder)}
+    found = [result for folder in folders for result in each_record(folder)]
+    records = {result.run_id: result for result in found if isinstance(result, RunRecord)}
+    broken = [str(result) for result in found if isinstance(result, IntegrityError)]
+    if broken:
+        print("\n".join(broken), file=sys.stderr)
+        raise IntegrityError(f"{len(broken)} of {len(found)} records are broken, and no table was written")
     contents = build_all(list(records.values()), options.suite or suite_names())
     probe_writable(options.out)
     for name, content in contents.items():

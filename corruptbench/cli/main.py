@@ -20,6 +20,7 @@ VERBS = {
     "data": "list, describe, check, collect and convert datasets",
     "corrupt": "write a corrupted dataset as a file, for any other library",
     "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",
+    "verify": "check every file of results, a cache, a dataset or tables",
     "bench": "this machine's speed beside a plain version",
 }
 
