@@ -327,7 +327,7 @@ class _Attempt:
             for step in [*range(CURVE_EVERY, spec.steps, CURVE_EVERY), spec.steps]:
                 losses = self.timed("train", lambda step=step: training.reach(step, bar.update))  # type: ignore[misc]
                 self.taken = learner.step - begin
-                if self.planned.score and step > max((point["step"] for point in self.curve), default=0):
+                if self.planned.score and (not self.curve or self.curve[-1]["step"] < step):
                     policy = learner.policy()
                     with training.saved_when_stopped():
                         point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]

@@ -71,7 +71,9 @@ class Verification:
             return self._published
         if there & CACHED.keys() or self.root == Path(os.path.abspath(cache())):
             return self._cache
-        if any(RUN_ID.fullmatch(name.removeprefix(".")) or _is_published(self.root / name) for name in there):
+        if all(name.startswith(".") for name in there):  # results of which nothing is finished
+            return self._collection
+        if any(RUN_ID.fullmatch(name) or _is_published(self.root / name) for name in there):
             return self._collection
         raise UsageError(
             f"{self.root}: it holds nothing to verify, needed is a folder of runs, one run, a cache, a dataset, or "

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -361,18 +362,24 @@ def test_the_findings_as_json(results, run, capsys):
 
 
 def test_a_folder_of_which_nothing_is_known_is_a_usage_error(tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x.txt").touch()
     for name, what in {
         "none": "there is no such folder",
         "file": "it is a file",
-        "empty": "it holds nothing to verify",
         "other": "it holds nothing to verify",
     }.items():
         assert main(["verify", str(tmp_path / name)]) == 2
         assert capsys.readouterr().err.startswith(f"corruptbench verify: {tmp_path / name}: {what}")
+
+
+def test_results_of_which_nothing_is_finished_are_sound(tmp_path, capsys):
+    (tmp_path / f".0123456789abcdef.{'0' * 16}").mkdir()
+    (tmp_path / f".probe.{'0' * 16}").touch()
+    assert main(["verify", str(tmp_path)]) == 0
+    summary = f"{tmp_path}: 0 files, no findings; 2 unfinished or left over, with a dot in front\n"
+    assert capsys.readouterr().out == summary
 
 
 # The cache
@@ -387,7 +394,7 @@ def full_cache(hopper, tmp_path_factory):
         patch.setattr(surrogates, "STEPS", 1)
         patch.setattr(surrogates, "resolve_engine", lambda _: "eager")
         trained = surrogates.write_surrogate
-        patch.setattr(surrogates, "write_surrogate", lambda where, data: trained(where, data, engine="eager"))
+        patch.setattr(surrogates, "write_surrogate", partial(trained, engine="eager"))
         corrupting.corrupt(hopper, "act-adv:rate=0.0001", 0)
         fields = ("observations", "actions", "rewards", "next_observations", "terminations", "episodes")
         few = hopper.replace(id="few", **{name: getattr(hopper, name)[:300] for name in fields})
