@@ -24,7 +24,7 @@ from corruptbench.errors import CorruptBenchError, Diverged, PluginError, UsageE
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
 from corruptbench.optimizers import RHO, Optimizer, optimizer_for
 from corruptbench.records import RunRecord
-from corruptbench.registry import ALGORITHMS, source_sha256
+from corruptbench.registry import ALGORITHMS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.rng import stream, unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, OptimizerSpec, RunSpec
 from corruptbench.store import check_manifest, pretty, probe_writable, publish
@@ -173,7 +173,15 @@ def preset(name: str | None, algo: str, environment_id: str, corruption: Corrupt
     return {}, "universal"
 
 
-def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1, force: bool = False) -> RunRecord:
+def execute(
+    planned: Plan,
+    out: Path,
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+    force: bool = False,
+    plugin_timeout: float = PLUGIN_TIMEOUT,
+) -> RunRecord:
     """Trains and scores, and publishes ``out/<run id>``; a finished run is found again and nothing is changed.
 
     A record with the outcome ``failed`` is tried again. Raises ResourceError where ``out`` cannot be written to.
@@ -190,7 +198,7 @@ def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1,
         log.info("%s holds a %s run: trying it again", folder, "failed" if found.outcome == "failed" else "scoreless")
     probe_writable(out)
     torch.set_num_threads(threads)
-    attempt = _Attempt(planned, engine, threads)
+    attempt = _Attempt(planned, engine, threads, plugin_timeout)
     record = attempt.run()
     publish(folder, attempt.write, replace=True)
     return record
@@ -199,8 +207,8 @@ def execute(planned: Plan, out: Path, *, engine: str = "auto", threads: int = 1,
 class _Attempt:
     """The state of one run while it runs, so that whatever breaks leaves one whole record."""
 
-    def __init__(self, planned: Plan, engine: str, threads: int) -> None:
-        self.planned, self.engine, self.threads = planned, engine, threads
+    def __init__(self, planned: Plan, engine: str, threads: int, plugin_timeout: float) -> None:
+        self.planned, self.engine, self.threads, self.plugin_timeout = planned, engine, threads, plugin_timeout
         self.learner: Learner | None = None
         self.corrupted_sha256: str | None = None
         self.audit: dict[str, Any] = {}
@@ -245,8 +253,14 @@ class _Attempt:
 
     def corrupt(self) -> Corrupted:
         planned, spec = self.planned, self.planned.spec
-        seed = spec.corruption_seed
-        return computed_or_cached(planned.corruption, spec.corruption, planned.dataset, seed, planned.surrogate)
+        return computed_or_cached(
+            planned.corruption,
+            spec.corruption,
+            planned.dataset,
+            spec.corruption_seed,
+            planned.surrogate,
+            plugin_timeout=self.plugin_timeout,
+        )
 
     def learn(self, dataset: TransitionDataset) -> None:
         """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""

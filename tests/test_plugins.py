@@ -14,6 +14,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from corruptbench import corrupting
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
@@ -31,6 +32,7 @@ def restored(monkeypatch, tmp_path):
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(corrupting, "can_be_isolated", lambda *_: False)  # that has a file of tests to itself
     monkeypatch.setattr(running, "FINAL_EPISODES", 2)
     monkeypatch.setattr(running, "CURVE_EPISODES", 2)
     before = set(sys.modules)

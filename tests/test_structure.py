@@ -39,6 +39,8 @@ LEVELS = (
         "weights",
         "surrogates",
         "contract",
+        "isolated",
+        "isolation",
         "command",
         "corrupting",
     ),
