@@ -16,12 +16,13 @@ from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import cache
 from corruptbench.errors import IntegrityError, ResourceError, UsageError
-from corruptbench.registry import CORRUPTIONS, source_sha256
+from corruptbench.isolation import apply_isolated, can_be_isolated
+from corruptbench.registry import CORRUPTIONS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.rng import PROTOCOL, unit_seeds
 from corruptbench.spec import CorruptionSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json
 from corruptbench.surrogates import surrogate_for, surrogate_of_run
-from corruptbench.types import HASHED, Corrupted, Streams, Surrogate, TransitionDataset
+from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
 from corruptbench.versions import platform
 
 log = logging.getLogger(__name__)
@@ -100,19 +101,37 @@ def resolve(dataset: TransitionDataset, text: str, results: Path = Path("results
     return Resolved(corruption, corruption_spec(name, corruption, dataset, surrogate), surrogate)
 
 
-def corrupt(dataset: TransitionDataset, text: str, seed: int, results: Path = Path("results")) -> Corrupted:
+def corrupt(
+    dataset: TransitionDataset,
+    text: str,
+    seed: int,
+    results: Path = Path("results"),
+    *,
+    plugin_timeout: float = PLUGIN_TIMEOUT,
+) -> Corrupted:
     """A dataset under a threat model, as ``--corrupt`` spells it, with a corruption seed, as a run makes it."""
     found = resolve(dataset, text, results)
-    return computed_or_cached(found.corruption, found.spec, dataset, seed, found.surrogate)
+    return computed_or_cached(
+        found.corruption, found.spec, dataset, seed, found.surrogate, plugin_timeout=plugin_timeout
+    )
 
 
 def computed_or_cached(
-    corruption: Corruption, spec: CorruptionSpec, dataset: TransitionDataset, seed: int, surrogate: Surrogate | None
+    corruption: Corruption,
+    spec: CorruptionSpec,
+    dataset: TransitionDataset,
+    seed: int,
+    surrogate: Surrogate | None,
+    *,
+    plugin_timeout: float = PLUGIN_TIMEOUT,
 ) -> Corrupted:
     """The corrupted dataset, computed or, for an attack, found in the cache under everything it depends on.
 
-    A plug-in's is always computed: what its module imports is in no key.
+    A plug-in's is always computed, since what its module imports is in no key: in processes of its own, or here where
+    a fresh process could not find it.
     """
+    if spec.source_sha256 is not None and can_be_isolated(corruption, surrogate):
+        return apply_isolated(corruption, spec, dataset, seed, surrogate, plugin_timeout)
     if surrogate is None or spec.source_sha256 is not None:
         return apply(corruption, spec.name, dataset, Streams(seed), surrogate)
     key = {
@@ -139,9 +158,7 @@ def computed_or_cached(
 
 
 def _write(folder: Path, key: dict, result: Corrupted) -> None:
-    arrays = {f"masks.{field}": mask for field, mask in result.masks.items()}
-    arrays |= {field: getattr(result.dataset, field) for field in result.masks}
-    (folder / "corrupted.safetensors").write_bytes(save(arrays))
+    (folder / "corrupted.safetensors").write_bytes(save(result.arrays()))
     card = {"key": key, "sha256": result.dataset.sha256, "audit": dict(result.audit)}
     (folder / "corrupted.json").write_text(pretty(card))
 
@@ -152,11 +169,9 @@ def read_cached(folder: Path, clean: TransitionDataset) -> Corrupted:
     try:
         check_manifest(folder)
         card = read_json(folder / "corrupted.json")
-        arrays = load_file(path)
-        masks = {name.removeprefix("masks."): arrays.pop(name) for name in sorted(arrays) if name.startswith("masks.")}
-        dataset = clean.replace(**{name: values for name, values in arrays.items() if name in HASHED})
-        if dataset.sha256 != card["sha256"]:
+        result = Corrupted.of_arrays(clean, load_file(path), card["audit"])
+        if result.dataset.sha256 != card["sha256"]:
             raise IntegrityError(f"{path}: its content is not what {folder / 'corrupted.json'} says")
-        return Corrupted(dataset, masks, card["audit"])
+        return result
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not readable as corrupted data: {error}") from error

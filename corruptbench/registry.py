@@ -27,6 +27,9 @@ T = TypeVar("T")
 PLUGIN_MODULE = "corruptbench_plugin_"
 """How the modules of ``--plugin`` files are called, before the file's name."""
 
+PLUGIN_TIMEOUT = 3600.0
+"""Seconds that a plug-in's corruption may take."""
+
 _loading: ContextVar[tuple[Path, str] | None] = ContextVar("_loading", default=None)
 """File and SHA-256 of the plug-in that is being imported."""
 
@@ -136,7 +139,7 @@ def load_plugin(path: Path) -> None:
     module = ModuleType(f"{PLUGIN_MODULE}{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
-    token = _loading.set((path, hashlib.sha256(source).hexdigest()))
+    token = _loading.set((path.absolute(), hashlib.sha256(source).hexdigest()))
     try:
         exec(compile(source, path, "exec"), module.__dict__)
     except UsageError:

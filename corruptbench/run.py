@@ -25,7 +25,7 @@ from corruptbench.errors import CorruptBenchError, Diverged, PluginError, UsageE
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
 from corruptbench.optimizers import RHO, Optimizer, optimizer_for
 from corruptbench.records import RunRecord
-from corruptbench.registry import ALGORITHMS, source_sha256
+from corruptbench.registry import ALGORITHMS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.resources import lack_of, require_disk, require_memory
 from corruptbench.resume import Resumable
 from corruptbench.rng import stream, unit_seeds
@@ -188,6 +188,7 @@ def execute(
     threads: int = 1,
     force: bool = False,
     checkpoint_every: int = CHECKPOINT_EVERY,
+    plugin_timeout: float = PLUGIN_TIMEOUT,
 ) -> RunRecord:
     """Trains and scores, and publishes ``out/<run id>``; a finished run is found again and nothing is changed.
 
@@ -197,41 +198,44 @@ def execute(
     folder = out / planned.spec.run_id
     work = out / f".{planned.spec.run_id}"
     record = None if force else _finished(planned, folder)
-    if record and not work.exists():
-        return record
-    probe_writable(out)
-    torch.set_num_threads(threads)
-    with claimed(work):
-        checkpoints = Checkpoints(work, checkpoint_every, anew=True)
-        record = None if force else _finished(planned, folder)  # by now
-        if record is None:
-            attempt = _Attempt(planned, engine, threads, checkpoints)
-            record = attempt.run()
-            publish(folder, attempt.write, replace=True)
-        if record.outcome != "failed":
-            checkpoints.remove()
-        return record
+    if record is None or work.exists():
+        probe_writable(out)
+        torch.set_num_threads(threads)
+        with claimed(work):
+            checkpoints = Checkpoints(work, checkpoint_every, anew=True)
+            record = None if force else _finished(planned, folder)  # by now
+            if record is None:
+                if (folder / "record.json").is_file() and not force:
+                    log.info("%s holds a run that failed or has no score: trying it again", folder)
+                attempt = _Attempt(planned, engine, threads, checkpoints, plugin_timeout)
+                record = attempt.run()
+                publish(folder, attempt.write, replace=True)
+                if record.outcome != "failed":
+                    checkpoints.remove()
+                return record
+            checkpoints.remove()  # of a process that was killed between its last two acts
+    log.info("%s holds this run already (%s); --force does it again", folder, record.outcome)
+    return record
 
 
 def _finished(planned: Plan, folder: Path) -> RunRecord | None:
-    """The record that a run left, unless it is one to be tried again."""
+    """The record that a run left, None where there is none or it is one to be tried again."""
     if not (folder / "record.json").is_file():
         return None
     check_manifest(folder)
     found = RunRecord.read(folder / "record.json")
     unscored = planned.score and found.outcome == "ok" and found.score is None
-    if found.outcome != "failed" and not unscored:
-        log.info("%s holds this run already (%s); --force does it again", folder, found.outcome)
-        return found
-    log.info("%s holds a %s run: trying it again", folder, "failed" if found.outcome == "failed" else "scoreless")
-    return None
+    return None if found.outcome == "failed" or unscored else found
 
 
 class _Attempt:
     """The state of one run while it runs, so that whatever breaks leaves one whole record."""
 
-    def __init__(self, planned: Plan, engine: str, threads: int, checkpoints: Checkpoints) -> None:
-        self.planned, self.engine, self.threads, self.checkpoints = planned, engine, threads, checkpoints
+    def __init__(
+        self, planned: Plan, engine: str, threads: int, checkpoints: Checkpoints, plugin_timeout: float
+    ) -> None:
+        self.planned, self.engine, self.threads = planned, engine, threads
+        self.checkpoints, self.plugin_timeout = checkpoints, plugin_timeout
         self.learner: Learner | None = None
         self.taken = 0  # steps by this process
         self.corrupted_sha256: str | None = None
@@ -287,8 +291,14 @@ class _Attempt:
 
     def corrupt(self) -> Corrupted:
         planned, spec = self.planned, self.planned.spec
-        seed = spec.corruption_seed
-        return computed_or_cached(planned.corruption, spec.corruption, planned.dataset, seed, planned.surrogate)
+        return computed_or_cached(
+            planned.corruption,
+            spec.corruption,
+            planned.dataset,
+            spec.corruption_seed,
+            planned.surrogate,
+            plugin_timeout=self.plugin_timeout,
+        )
 
     def learn(self, dataset: TransitionDataset) -> None:
         """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""

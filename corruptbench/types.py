@@ -96,6 +96,20 @@ class Corrupted:
     masks: Mapping[str, np.ndarray]  # field -> (N,) bool, the rows that were touched
     audit: Mapping[str, Any]  # element -> figures of section 2
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Each mask as ``masks.<field>`` and each field that has one: all that a file need hold beside the audit."""
+        found = {f"masks.{field}": mask for field, mask in self.masks.items()}
+        found |= {field: getattr(self.dataset, field) for field in self.masks}
+        return {name: np.ascontiguousarray(values) for name, values in found.items()}
+
+    @classmethod
+    def of_arrays(
+        cls, clean: TransitionDataset, arrays: Mapping[str, np.ndarray], audit: Mapping[str, Any]
+    ) -> "Corrupted":
+        """The inverse of :meth:`arrays`, on the dataset that was corrupted."""
+        masks = {name.removeprefix("masks."): arrays[name] for name in sorted(arrays) if name.startswith("masks.")}
+        return cls(clean.replace(**{field: arrays[field] for field in HASHED if field in arrays}), masks, audit)
+
 
 @dataclass(frozen=True)
 class Streams:

@@ -1,7 +1,7 @@
 """Attacks on a surrogate's value inside a box, and those that lower it: obs-adv, act-adv, dyn-adv."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -73,6 +73,10 @@ class ValueAttack(Corruption):
         audit = {**moved.figures(), **audit_value(before, under_noise, after, raises=self.raises)}
         return self.replaced(dataset, field, changed, rows, audit)
 
+    @property
+    def radii(self) -> Mapping[str, float]:
+        return {FIELDS[self.element]: self.scale}
+
     def rows(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> np.ndarray:
         """Mask ``(N,)`` of the attacked rows: drawn at random, whatever the surrogate says."""
         return super().rows(dataset, streams)
@@ -120,6 +124,10 @@ class OnActions(ValueAttack):
 
     element = "act"
 
+    @property
+    def radii(self) -> Mapping[str, float]:
+        return {} if self.clip else super().radii  # a clean action outside [-1, 1] may move further
+
     def value_of(self, dataset: TransitionDataset, rows: np.ndarray, q: Critic, policy: Policy) -> Value:
         observations = torch.from_numpy(dataset.observations[rows])
         return lambda a: q(observations, a)
@@ -166,6 +174,10 @@ class Lowering(ValueAttack):
 @dataclass(frozen=True)
 class ObservationAttack(Lowering, OnObservations):
     """Observations moved to lower Q(s + z * std(s), a)."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return released.ALONG if self.preset == "rdt2025" else super().fields
 
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         corrupted = super().__call__(dataset, streams, surrogate)

@@ -32,6 +32,7 @@ class Corruption(ABC):
     mode: ClassVar[str]  # random, adv, or another adversary's word
     needs_surrogate: ClassVar[bool] = False
     scaled: ClassVar[bool] = True  # whether scale means anything
+    rated: ClassVar[bool] = True  # whether rate is the share of rows that a mask names, but for the luck of the draw
     presets: ClassVar[tuple[str, ...]] = ()  # what a field called preset may say
 
     def __post_init__(self) -> None:
@@ -50,6 +51,16 @@ class Corruption(ABC):
     @abstractmethod
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         """The corrupted dataset, the masks of touched rows, the audit."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The dataset's fields that may change: the element's own, and all four where it is a word of your own."""
+        return (FIELDS[self.element],) if self.element in FIELDS else tuple(FIELDS.values())
+
+    @property
+    def radii(self) -> Mapping[str, float]:
+        """Field -> the largest |z| of its rows, in standard deviations of the clean field, where there is a bound."""
+        return {}
 
     @property
     def reads_episodes(self) -> bool:

@@ -1,5 +1,6 @@
 """Gaussian noise with the spread of the uniform noise: obs-gauss, act-gauss, dyn-gauss."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,10 @@ class GaussianNoise(UniformNoise):
     """x + lambda * std(x), lambda ~ N(0, scale^2 / 3) per dimension: the variance of U(-scale, scale), and no bound."""
 
     mode = "gauss"
+
+    @property
+    def radii(self) -> Mapping[str, float]:
+        return {}
 
     def noise(self, uniforms: np.ndarray) -> np.ndarray:
         return self.scale / np.sqrt(3.0) * normal_quantile(uniforms)

@@ -1,6 +1,7 @@
 """The elements at once, each with rows of its own, all computed from the clean data: mix-random, mix-adv."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,14 @@ class Mixture(Corruption):
     preset: str = ""  # rdt2025 has no dynamics, and observations along trajectories; riql2024 its attacks in a row
 
     element = "mix"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(field for part in self.parts() for field in part.fields))
+
+    @property
+    def radii(self) -> Mapping[str, float]:
+        return {field: radius for part in self.parts() for field, radius in part.radii.items()}
 
     @property
     def reads_episodes(self) -> bool:

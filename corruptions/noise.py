@@ -1,5 +1,6 @@
 """Uniform noise in units of the clean standard deviation: obs-random, act-random, dyn-random."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,10 @@ class UniformNoise(Corruption):
             audit.add(noise)
         return self.replaced(dataset, field, changed, rows, audit.figures())
 
+    @property
+    def radii(self) -> Mapping[str, float]:
+        return {FIELDS[self.element]: self.scale}
+
     def noise(self, uniforms: np.ndarray) -> np.ndarray:
         """Uniforms in [0, 1) to lambda."""
         return signed(uniforms, self.scale)
@@ -47,6 +52,10 @@ class NoiseOnActions(UniformNoise):
     clip: bool = False  # keep corrupted actions inside [-1, 1]
 
     element = "act"
+
+    @property
+    def radii(self) -> Mapping[str, float]:
+        return {} if self.clip else super().radii  # a clean action outside [-1, 1] may move further
 
     def clipped(self, values: np.ndarray) -> np.ndarray:
         return np.clip(values, -1, 1) if self.clip else values
@@ -74,6 +83,10 @@ class ObservationNoise(UniformNoise):
 
     element = "obs"
     presets = ("rdt2025",)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return released.ALONG if self.preset == "rdt2025" else super().fields
 
     @property
     def reads_episodes(self) -> bool:

@@ -17,6 +17,8 @@ class Clean(Corruption):
 
     element = "none"
     mode = "none"
+    rated = False
+    fields = ()
 
     def __call__(self, dataset: TransitionDataset, streams: Streams, surrogate: Surrogate | None = None) -> Corrupted:
         return Corrupted(dataset, {}, {})

@@ -10,6 +10,9 @@ from corruptbench.types import Corrupted, TransitionDataset
 STEPS = 100
 STRIDE = 0.01  # of the radius
 
+ALONG = ("observations", "next_observations")
+"""The fields that states along trajectories stand in."""
+
 
 def minimise(value: Value, start: Tensor, radius: float, steps: int = STEPS) -> Tensor:
     """The last iterate of z <- clip(z - 0.01 radius sign(grad), -radius, radius), all rows ``(rows, d)`` at once.

@@ -70,13 +70,17 @@ class NetworkSurrogate:
         def random(*shape):
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-        self.critics = [(random(do + da, hidden) / 2, random(hidden), random(hidden)) for _ in range(2)]
+        self.networks = [(random(do + da, hidden) / 2, random(hidden), random(hidden)) for _ in range(2)]
         self.actor = random(do, da) / 2
 
     def value(self, observations: Tensor, actions: Tensor) -> Tensor:
         x = torch.cat([observations, actions], dim=-1).double()
-        values = [torch.tanh(x @ w + b) @ v for w, b, v in self.critics]
+        values = [torch.tanh(x @ w + b) @ v for w, b, v in self.networks]
         return torch.minimum(*values).to(observations.dtype)
+
+    def critics(self, observations: Tensor, actions: Tensor) -> Tensor:
+        x = torch.cat([observations, actions], dim=-1).double()
+        return torch.stack([torch.tanh(x @ w + b) @ v for w, b, v in self.networks], -1).to(observations.dtype)
 
     def policy(self, observations: Tensor) -> Tensor:
         return torch.tanh(observations.double() @ self.actor).to(observations.dtype)

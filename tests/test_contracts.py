@@ -1,6 +1,12 @@
 """What every corruption and every algorithm owes, asked of each name in the registries: a new one is tested unasked."""
 
 import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +15,7 @@ from builders_corruptions import NetworkSurrogate, transitions
 from reference_corruptions import FIELDS, HASHED, slow_sha256
 
 from corruptbench.contract import check
-from corruptbench.registry import ALGORITHMS, CORRUPTIONS
+from corruptbench.registry import ALGORITHMS, CORRUPTIONS, source_sha256
 from corruptbench.rng import stream
 from corruptbench.types import Batch, Corrupted, Streams
 
@@ -21,6 +27,26 @@ every_algorithm = pytest.mark.parametrize("name", ALGORITHMS.names())
 
 
 CLASSES = [registry.get(name) for registry in (CORRUPTIONS, ALGORITHMS) for name in registry.names()]
+
+
+def variants(name):
+    """Every way in which a corruption does something else: presets, clipping, whose rows are the best ones."""
+    cls = CORRUPTIONS.get(name)
+    values = {"preset": ("", *cls.presets), "clip": (False, True), "by": ("return", "advantage")}
+    known = {field.name for field in dataclasses.fields(cls)} & values.keys()
+    choices = [[(key, value) for value in values[key]] for key in sorted(known)]
+    return [dict(chosen) for chosen in itertools.product(*choices)]
+
+
+def digests():
+    """What each built-in corruption makes of the data, as JSON: one text for the same bytes and figures."""
+    found = {}
+    for name in CORRUPTIONS.names():
+        for settings in variants(name) if source_sha256(CORRUPTIONS.get(name)) is None else ():
+            out = corrupt(name, seed=5, **settings)
+            masks = {field: hashlib.sha256(mask.tobytes()).hexdigest() for field, mask in out.masks.items()}
+            found[f"{name} {settings}"] = [out.dataset.sha256, masks, out.audit]
+    return json.dumps(found, sort_keys=True)
 
 
 def clean_data():
@@ -71,7 +97,7 @@ def test_corruption_returns_sound_data(name):
         assert np.isfinite(new).all()
         assert not new.flags.writeable
     assert out.dataset.environment == clean.environment
-    check(clean, out, name)
+    check(CORRUPTIONS.get(name)(), clean, out, name)
 
 
 @every_corruption
@@ -89,6 +115,43 @@ def test_corruption_is_deterministic(name):
     assert first.masks.keys() == again.masks.keys()
     assert first.audit == again.audit
     assert all(np.array_equal(first.masks[field], again.masks[field]) for field in first.masks)
+
+
+def test_a_second_process_computes_the_same():
+    """With another order of hashes, and with nothing left of what these tests did before."""
+    script = "import test_contracts; print(test_contracts.digests())"
+    folders = [os.path.dirname(__file__), *filter(None, sys.path)]
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(folders)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == digests(), done.stderr
+
+
+@every_corruption
+def test_a_corruption_keeps_to_what_its_class_declares(name):
+    """With every preset, and with actions that lie outside their box before they are clipped to it."""
+    data = transitions(400, DO, DA)
+    data = data.replace(actions=2 * data.actions)
+    for settings in variants(name):
+        corruption = CORRUPTIONS.get(name)(**settings, **({"scale": 0.1} if CORRUPTIONS.get(name).scaled else {}))
+        out = corruption(data, Streams(1), NetworkSurrogate(DO, DA))
+        check(corruption, data, out, f"{name} {settings}")
+        assert set(out.masks) == set(corruption.fields)
+        assert set(corruption.radii) <= set(corruption.fields)
+
+
+BOXES = ("random", "adv", "inflate", "targeted")
+BOUNDED = {f"{element}-{mode}" for element in ("obs", "act", "dyn") for mode in BOXES}
+
+
+@every_corruption
+def test_noise_and_attacks_inside_a_box_declare_its_radius(name):
+    corruption = CORRUPTIONS.get(name)
+    scale = 0.5 if corruption.scaled else 1
+    if corruption.element == "mix":
+        expected = dict.fromkeys(("observations", "actions", "next_observations"), scale)
+    else:
+        expected = {FIELDS[corruption.element]: scale} if name in BOUNDED else {}
+    assert corruption(scale=scale).radii == expected
 
 
 @every_corruption

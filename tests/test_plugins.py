@@ -14,6 +14,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from corruptbench import corrupting
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
@@ -31,6 +32,7 @@ def restored(monkeypatch, tmp_path):
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(corrupting, "can_be_isolated", lambda *_: False)  # that has a file of tests to itself
     monkeypatch.setattr(running, "FINAL_EPISODES", 2)
     monkeypatch.setattr(running, "CURVE_EPISODES", 2)
     before = set(sys.modules)
@@ -513,7 +515,7 @@ def test_saying_a_failed_run_again_retries_it(noise, run, tmp_path, caplog):
     code, records, _ = run("--plugin", plugin)
     record = only(records)
     assert (code, record.outcome, record.run_id) == (0, "ok", failed.run_id)
-    assert f"{tmp_path / 'out' / record.run_id} holds a failed run: trying it again" in caplog.messages
+    assert f"{tmp_path / 'out' / record.run_id} holds a run that failed or has no score: trying it again" in caplog.messages
     assert [path.name for path in (tmp_path / "out").iterdir()] == [record.run_id]
 
     flag.touch()  # a finished run stands, and is not tried again

@@ -40,6 +40,8 @@ LEVELS = (
         "weights",
         "surrogates",
         "contract",
+        "isolated",
+        "isolation",
         "command",
         "corrupting",
     ),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corruptbench.cli.parser import Parser
-from corruptbench.cli.source import NAMES, add_source_options, load_rows
+from corruptbench.cli.source import NAMES, add_plugin_timeout, add_source_options, load_rows, plugin_timeout
 from corruptbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--unit", type=int, help="whose corruption seed is taken (default: 0)")
     parser.add_argument("--corruption-seed", type=int, help="or a corruption seed of your own")
     parser.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with a corruption")
+    add_plugin_timeout(parser)
     parser.add_argument("--out", required=True, help="file that is written, ending in .hdf5, or minari:ID")
     parser.add_argument("--runs", type=Path, default=Path("results"), help="folder of the runs that surrogate= names")
     add_source_options(parser)
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.data.export import fields_of, rows_of_corrupted
     from corruptbench.registry import load_plugin
 
-    target = Target(options.out)
+    target, timeout = Target(options.out), plugin_timeout(options)
     for path in options.plugin:
         load_plugin(path)
     target.check(named_corruption(options.corrupt)[1], options.corrupt)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     loaded = load_rows(options)
     dataset = loaded.dataset()
     found = resolve(dataset, options.corrupt, options.runs)
-    result = computed_or_cached(found.corruption, found.spec, dataset, seed, found.surrogate)
+    result = computed_or_cached(found.corruption, found.spec, dataset, seed, found.surrogate, plugin_timeout=timeout)
     card = {
         "dataset": dataset.id,
         "dataset_sha256": dataset.sha256,

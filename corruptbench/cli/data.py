@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corruptbench.cli import collect
 from corruptbench.cli.parser import Parser, Verb
-from corruptbench.cli.source import NAMES, add_source_options, load_rows
+from corruptbench.cli.source import NAMES, add_plugin_timeout, add_source_options, load_rows, plugin_timeout
 from corruptbench.errors import UsageError
 
 
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     info.add_argument("--corrupt", help="threat model, to see the same before and after")
     info.add_argument("--unit", type=int, default=0, help="whose corruption seed is taken")
     info.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with a corruption")
+    add_plugin_timeout(info)
     info.add_argument("--runs", type=Path, default=Path("results"), help="folder of the runs that surrogate= names")
     info.add_argument("--plot", type=Path, help="PNG, SVG or PDF that is drawn (extra report)")
     info.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -100,11 +101,11 @@ def _info(options: argparse.Namespace) -> int:
         for path in options.plugin:
             load_plugin(path)
         named_corruption(options.corrupt)
-        seed = corruption_seed(options.unit)
+        seed, timeout = corruption_seed(options.unit), plugin_timeout(options)
     dataset = load_rows(options).dataset()
     before, after, corrupted = describe(dataset), None, None
     if options.corrupt:
-        result = corrupt(dataset, options.corrupt, seed, options.runs)
+        result = corrupt(dataset, options.corrupt, seed, options.runs, plugin_timeout=timeout)
         corrupted, audit = result.dataset, dict(result.audit)
         after = {**describe(corrupted), "audit": audit}
     if options.json:

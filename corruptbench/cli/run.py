@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.cli.parser import Parser
-from corruptbench.cli.source import NAMES, add_source_options
+from corruptbench.cli.source import NAMES, add_plugin_timeout, add_source_options, plugin_timeout
 from corruptbench.errors import UsageError, nearest
 
 
@@ -79,6 +79,7 @@ def build_parser(algo: str | None) -> Parser:
         default=argparse.SUPPRESS,
         help="Python file with a corruption or an algorithm",
     )
+    add_plugin_timeout(how)
     how.add_argument(
         "--config", type=Path, default=argparse.SUPPRESS, help="YAML file with options; flags go before it"
     )
@@ -194,7 +195,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from corruptbench.store import pretty, probe_writable
     from corruptbench.workers import side_by_side
 
-    request = request_of(options)
+    request, timeout = request_of(options), plugin_timeout(options)
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
@@ -209,7 +210,14 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     for threat, force in zip(threats, again, strict=True):
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
         print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
-        record = execute(planned, options.out, force=force, checkpoint_every=options.checkpoint_every, **how)
+        record = execute(
+            planned,
+            options.out,
+            force=force,
+            checkpoint_every=options.checkpoint_every,
+            plugin_timeout=timeout,
+            **how,
+        )
         if not options.json:
             print(beside_the_table(record, options.out), end="")
         records.append(record)

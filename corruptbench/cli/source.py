@@ -1,7 +1,10 @@
 """How a command line names a dataset: the options that ``run``, ``corrupt`` and ``data`` have in common."""
 
 import argparse
+import math
 import sys
+
+from corruptbench.errors import UsageError
 
 NAMES = "a shipped dataset, d4rl:ID, d4rl:PATH, minari:ID, or file:PATH"
 
@@ -16,6 +19,23 @@ def add_source_options(parser: argparse._ActionsContainer) -> None:
         help="drop-episode drops whole episodes with NaN or Inf",
     )
     parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
+
+
+def add_plugin_timeout(parser: argparse._ActionsContainer) -> None:
+    """How long a plug-in's corruption may take."""
+    from corruptbench.registry import PLUGIN_TIMEOUT
+
+    parser.add_argument(
+        "--plugin-timeout", type=float, default=PLUGIN_TIMEOUT, help="seconds that a plug-in's corruption may take"
+    )
+
+
+def plugin_timeout(options: argparse.Namespace) -> float:
+    """The seconds that were asked for; raises UsageError."""
+    seconds: float = options.plugin_timeout
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"--plugin-timeout is {seconds:g}, allowed is any number of seconds above 0")
+    return seconds
 
 
 def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: ignore[no-untyped-def]
