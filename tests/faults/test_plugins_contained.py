@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import re
 import signal
@@ -163,8 +164,7 @@ def test_where_a_fresh_process_cannot_find_a_class_it_runs_here(monkeypatch):
         """Its module would be found, and it is not in it."""
 
     made_here = type("ObservationNoise", (ObservationNoise,), {"__module__": __name__})
-    main_module = type("ObservationNoise", (ObservationNoise,), {"__module__": "__main__"})
-    assert [importable(cls) for cls in (Hidden, made_here, main_module)] == [False] * 3
+    assert [importable(cls) for cls in (Hidden, made_here)] == [False] * 2
     assert importable(ObservationNoise)
     assert importable(Declared)
     name, built_in = named_corruption("obs-random")
@@ -258,6 +258,19 @@ def test_a_crash_leaves_a_whole_failed_record(plugin, small_file, tmp_path, caps
     assert (record.outcome, record.reason) == ("failed", reason)
     assert f"failed: {reason}\n" in capsys.readouterr().out
     check_manifest(out / record.run_id)
+
+
+def test_a_class_of_the_program_itself_is_none_that_a_fresh_process_finds(tmp_path, monkeypatch):
+    """As in ``python FOLDER``, whose ``__main__.py`` would be found, and is another module in another process."""
+    path = tmp_path / "__main__.py"
+    path.write_text("class Mine: ...\n")
+    spec = importlib.util.spec_from_file_location("__main__", path)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "__main__", program)
+        patch.syspath_prepend(tmp_path)
+        assert not importable(program.Mine)
 
 
 def alive(pid):
