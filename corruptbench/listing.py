@@ -1,10 +1,8 @@
-"""A record as a row of the runs CSV: the columns of the tables, and how they are read and written."""
+"""A record as a row of the runs CSV, and the columns of the tables."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
+from corruptbench.csv_text import to_csv
 from corruptbench.records import RunRecord
 
 CELL = (
@@ -68,10 +66,6 @@ def runs_csv(records: Iterable[RunRecord]) -> str:
     return to_csv(RUNS, rows)
 
 
-def read_csv(text: str) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 def _sources(record: RunRecord) -> dict[str, str]:
     """The first digits of the hash of a plug-in's file: an edited one is another row."""
     spec = record.spec
@@ -106,11 +100,3 @@ def order(row: Row) -> tuple:
 
 def number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def to_csv(header: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

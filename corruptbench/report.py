@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from corruptbench.csv_text import read_csv
 from corruptbench.errors import IntegrityError
-from corruptbench.listing import Row, read_csv, runs_csv
+from corruptbench.listing import Row, runs_csv
 from corruptbench.records import RunRecord
 from corruptbench.suites import Suite, suite, suite_names
 from corruptbench.summary import summary_csv

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from corruptbench.contract import apply
+from corruptbench.csv_text import read_csv
 from corruptbench.data import ASSETS, shipped
-from corruptbench.listing import read_csv
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.report import LEADERBOARD

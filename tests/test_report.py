@@ -11,9 +11,10 @@ import pytest
 
 from corruptbench import report
 from corruptbench.cli.table import beside_the_table
+from corruptbench.csv_text import read_csv
 from corruptbench.environments import environment
 from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError
-from corruptbench.listing import read_csv, runs_csv, shown_name
+from corruptbench.listing import runs_csv, shown_name
 from corruptbench.records import RunRecord, read_records
 from corruptbench.report import LEADERBOARD, build, build_all, sums_of
 from corruptbench.rng import unit_seeds

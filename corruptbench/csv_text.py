@@ -1,0 +1,36 @@
+"""CSV whose text no spreadsheet takes for a formula: such a cell has an apostrophe in front until it is read."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_RISKY = tuple("=+-@\t\r\n'")
+"""With these a formula begins (OWASP, CSV injection); an apostrophe is among them so that each cell comes back."""
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows under their header; numbers stay as they are, as numbers or as text."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """The inverse of :func:`to_csv`."""
+    rows = csv.DictReader(io.StringIO(text))
+    return [{name: _fused(value) for name, value in row.items()} for row in rows]
+
+
+def _defused(value: Any) -> Any:
+    risky = isinstance(value, str) and value.startswith(_RISKY) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if risky else value
+
+
+def _fused(value: Any) -> Any:
+    defused = isinstance(value, str) and value.startswith("'") and value[1:].startswith(_RISKY)
+    return value[1:] if defused else value
