@@ -24,7 +24,7 @@ FOLDERS = {
 }
 LEVELS = (
     ("errors",),
-    ("rng", "types", "numerics", "store", "registry", "versions", "settings"),
+    ("rng", "types", "numerics", "names", "store", "registry", "versions", "yaml_files", "settings", "csv_text"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
     (
         "optimizers",

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     known, _ = first.parse_known_args(arguments)
 
     from corruptbench.registry import load_plugin
-    from corruptbench.settings import read_yaml
+    from corruptbench.yaml_files import read_yaml
 
     for path in known.plugin:
         load_plugin(path)
