@@ -11,11 +11,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from corruptbench import command, settings
-from corruptbench.contract import apply
+from corruptbench.contract import apply, check
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import cache
-from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.errors import IntegrityError, PluginError, ResourceError, UsageError
+from corruptbench.links import without_links
 from corruptbench.registry import CORRUPTIONS, source_sha256
 from corruptbench.rng import PROTOCOL, unit_seeds
 from corruptbench.spec import CorruptionSpec
@@ -122,7 +123,7 @@ def computed_or_cached(
         "corruption_seed": seed,
         **platform("corruptions", "surrogates", "numerics", "algos", "train", "rng"),
     }
-    folder = cache() / "corrupted" / key_of(key)
+    folder = without_links(cache(), cache() / "corrupted" / key_of(key))
     damaged = False
     if folder.is_dir():
         try:
@@ -157,6 +158,8 @@ def _read(folder: Path, clean: TransitionDataset) -> Corrupted:
         dataset = clean.replace(**{name: values for name, values in arrays.items() if name in HASHED})
         if dataset.sha256 != card["sha256"]:
             raise IntegrityError(f"{path}: its content is not what {folder / 'corrupted.json'} says")
-        return Corrupted(dataset, masks, card["audit"])
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        found = Corrupted(dataset, masks, card["audit"])
+        check(clean, found, str(path))
+        return found
+    except (OSError, SafetensorError, KeyError, TypeError, PluginError) as error:
         raise IntegrityError(f"{path}: not readable as corrupted data: {error}") from error
