@@ -1,13 +1,16 @@
 """What a run leaves behind, as JSON that is the same to the byte whenever the run is repeated."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corruptbench.errors import IntegrityError
+from corruptbench.errors import IntegrityError, shown
+from corruptbench.names import is_class_or_name, is_id, is_name, is_value
 from corruptbench.spec import RunSpec
 from corruptbench.store import pretty, read_json
+from corruptbench.typed import misfit
 
 SCHEMA = 1
 OUTCOMES = ("ok", "diverged", "failed")
@@ -62,8 +65,12 @@ class RunRecord:
                 **{name: value[name] for name in _OWN},
                 gate=value["dataset"].get("gate", {}),  # records of 0.1.0 have none
             )
-        except (KeyError, TypeError) as error:
+            wrong = misfit(record, cls, "record") or misfit(record.corruption["audit"], dict, "audit")
+            wrong = wrong or _misnamed(record)
+        except (AttributeError, KeyError, TypeError) as error:
             raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {error}") from error
+        if wrong:
+            raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {wrong}")
         if schema != SCHEMA:
             raise IntegrityError(f"{path}: its schema is {schema!r}, and this version reads {SCHEMA}")
         if record.outcome not in OUTCOMES:
@@ -77,6 +84,26 @@ class RunRecord:
 
 _OWN = tuple(f.name for f in dataclasses.fields(RunRecord) if f.name not in ("spec", "gate"))
 """The fields that stand in the record under their own names."""
+
+
+def _misnamed(record: RunRecord) -> str | None:
+    """The first name that could not stand in a table as it is; raises KeyError for one that is missing."""
+    spec, hashes = record.spec, (record.corruption["sha256"], record.spec.corruption.source_sha256)
+    named: list[tuple[str, str, Callable[[str], bool]]] = [
+        ("algorithm", spec.algorithm.name, is_class_or_name),
+        ("corruption", spec.corruption.name, is_class_or_name),
+        ("optimizer", spec.optimizer.name, is_name),
+        *(("objective", name, is_name) for name in spec.optimizer.on),
+        ("track", spec.track, is_name),
+        ("protocol", spec.protocol, is_name),
+        ("dataset", spec.dataset, is_id),
+        ("environment", spec.environment.id, is_id),
+        ("version", record.versions["corruptbench"], is_value),
+        ("command", record.command, str.isprintable),
+        *(("option", text, is_value) for option in record.options.items() for text in option),
+        *(("hash", text, is_name) for text in (*hashes, spec.algorithm.source_sha256) if text is not None),
+    ]
+    return next((f"its {kind} {shown(text)} is none" for kind, text, sound in named if not sound(text)), None)
 
 
 def read_records(folder: Path) -> list[RunRecord]:
