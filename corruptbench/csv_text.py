@@ -13,17 +13,20 @@ _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 def to_csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """The rows under their header; numbers stay as they are, as numbers or as text."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
+    lines = [header, *([_defused(row.get(name)) for name in header] for row in rows)]
+    return "".join(f"{','.join(map(_quoted, line))}\n" for line in lines)
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
     """The inverse of :func:`to_csv`."""
     rows = csv.DictReader(io.StringIO(text))
     return [{name: _fused(value) for name, value in row.items()} for row in rows]
+
+
+def _quoted(value: Any) -> str:
+    """As Python's csv module has it, and around a carriage return too, which that module does not read otherwise."""
+    text = "" if value is None else str(value)
+    return '"{}"'.format(text.replace('"', '""')) if any(c in text for c in ',"\r\n') else text
 
 
 def _defused(value: Any) -> Any:

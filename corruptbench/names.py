@@ -5,14 +5,16 @@ Look-ups refuse what they don't know by themselves; this is for names that someb
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from corruptbench.errors import CorruptBenchError, UsageError, shown
 
 _WORD = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_PART = "[A-Za-z0-9_-]([A-Za-z0-9_. -]*[A-Za-z0-9_.-])?"
 _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 
 _NAME = re.compile(_WORD)
+_FILE = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
 _ID = re.compile(rf"{_WORD}(:{_PART})?(/{_PART})*")
 _CLASS = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -20,18 +22,20 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECAS
 
 LONGEST = 200
 """Characters of a name; most file systems take 255 bytes, and ours put a few around it."""
+_LONGEST_VALUE = 1000
+_ALLOWED = f"ASCII letters, digits, '.', '_' and '-', a letter, a digit or '_' first, up to {LONGEST} of them"
 
-WORDS = f"ASCII letters, digits, '.', '_' and '-', the first none of '.' and '-', up to {LONGEST} characters"
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 
 
 def is_name(text: str) -> bool:
-    """A word, as algorithms, corruptions, files and fields have it."""
+    """A word, as algorithms, corruptions and their settings have it."""
     return bool(len(text) <= LONGEST and _NAME.fullmatch(text) and not _DEVICE.fullmatch(text))
 
 
 def is_id(text: str) -> bool:
     """A dataset or an environment: ``hopper-replay``, ``minari:mujoco/hopper/medium-v0``, ``D4RL/Hopper``."""
-    return bool(len(text) <= 2 * LONGEST and _ID.fullmatch(text))
+    return bool(len(text) <= LONGEST + len("minari:") and _ID.fullmatch(text))
 
 
 def is_class(text: str) -> bool:
@@ -39,12 +43,31 @@ def is_class(text: str) -> bool:
     return bool(len(text) <= LONGEST and _CLASS.fullmatch(text))
 
 
+def is_class_or_name(text: str) -> bool:
+    return is_class(text) or is_name(text)
+
+
+def is_value(text: str) -> bool:
+    """Text of a setting, which tables list with ``;`` between them."""
+    return len(text) <= _LONGEST_VALUE and ";" not in text and text.isprintable()
+
+
 def check_name(text: str, what: str, error: Callable[[str], CorruptBenchError] = UsageError) -> str:
     """``text``, if it is a name; else raises an error of the given class, which ``what`` begins."""
     if not is_name(text):
-        reserved = ", and no name of a device" if _DEVICE.fullmatch(text) else ""
-        raise error(f"{what} {shown(text)} is no name: allowed are {WORDS}{reserved}")
+        raise error(f"{what} {shown(text)} is no name: allowed are {_ALLOWED}")
     return text
+
+
+def check_file_name(path: Path, what: str) -> str:
+    """The name of a file that becomes part of a dataset's id; raises UsageError, which ``what`` begins."""
+    name = path.name
+    if len(name) > LONGEST or not _FILE.fullmatch(name) or _DEVICE.fullmatch(name):
+        raise UsageError(
+            f"{what} {shown(name)} cannot be the name of a dataset, so rename the file: "
+            f"allowed are {_ALLOWED}, with spaces between them"
+        )
+    return name
 
 
 def check_printable(text: str, what: str) -> str:
@@ -52,3 +75,9 @@ def check_printable(text: str, what: str) -> str:
     if not text.isprintable():
         raise UsageError(f"{what} {shown(text)} has a character in it that cannot be printed")
     return text
+
+
+def refuse_pickle(path: Path, what: str) -> None:
+    """Raises UsageError, which ``what`` begins, for a file that would have to be unpickled."""
+    if path.suffix.lower() in _PICKLES:
+        raise UsageError(f"{what}: pickles are not read, because a pickle can run any command")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from corruptbench.errors import CorruptBenchError, PluginError, UsageError, nearest, sentence, shown, unknown
+from corruptbench.names import is_value
 from corruptbench.yaml_files import read_yaml
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ def build(cls: type[T], values: dict[str, Any], where: str) -> T:
         key = name.replace("-", "_")
         if key not in fields:
             allowed = ", ".join(sorted(fields))
-            raise UsageError(f"{where}: unknown option {name!r}: known are {allowed}{nearest(key, fields)}")
+            raise UsageError(f"{where}: unknown option {shown(name)}: known are {allowed}{nearest(key, fields)}")
         converted[key] = convert(value, fields[key], f"{where}: {name}")
     try:
         return cls(**converted)
@@ -56,8 +57,10 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             return value.lower() == "true"
         raise UsageError(f"{where} is {value!r}, allowed are true and false")
     if hint is str and isinstance(value, str):
-        if ";" in value or not value.isprintable():  # it would not come out of a table as it came in
-            raise UsageError(f"{where} is {shown(value)}, allowed is text without ';' that can be printed")
+        if not is_value(value):
+            raise UsageError(
+                f"{where} is {shown(value)}, allowed is text that can be printed, without ';', up to 1000 characters"
+            )
         return value
     if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:

@@ -5,6 +5,7 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from corruptbench.algos.iql import IQL
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.links import without_links
+from corruptbench.names import is_name, refuse_pickle
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import RunRecord
 from corruptbench.registry import source_sha256
@@ -117,7 +120,9 @@ def surrogate_of_run(name: str, dataset: TransitionDataset, results: Path) -> tu
     folder that is damaged.
     """
     where = f"surrogate={name}"
-    found = [folder for folder in (Path(name), results / name) if (folder / "record.json").is_file()]
+    refuse_pickle(Path(name), where)
+    places = [Path(name), results / name] if is_name(name) else [Path(name)]  # no way leads out of the results
+    found = [folder for folder in places if os.path.isfile(folder / "record.json")]
     if not found:
         raise UsageError(f"{where}: no run lies in {name} or in {results / name}")
     folder = found[0]
@@ -158,7 +163,7 @@ def cache_folder(dataset: TransitionDataset) -> Path:
         **platform(*TRAINED_BY),
         "threads": 1,
     }
-    return cache() / "surrogates" / key_of(key)
+    return without_links(cache(), cache() / "surrogates" / key_of(key))
 
 
 def write_surrogate(folder: Path, dataset: TransitionDataset, *, engine: str = "auto") -> None:
