@@ -9,6 +9,7 @@ import numpy as np
 from corruptbench.corruptions.corruption import FIELDS, Corruption
 from corruptbench.errors import CorruptBenchError, PluginError, nearest, sentence
 from corruptbench.numerics import chunks, mean_and_std
+from corruptbench.resources import lack_of
 from corruptbench.store import canonical
 from corruptbench.types import HASHED, Corrupted, Streams, Surrogate, TransitionDataset
 
@@ -27,10 +28,10 @@ def apply(
             if digest != before[field]:
                 raise PluginError(f"corruption {name!r} changed its input: {field} is no longer what it was")
         check(corruption, clean, result, f"corruption {name!r}")
-    except (CorruptBenchError, MemoryError):
+    except CorruptBenchError:
         raise
     except (Exception, SystemExit) as error:
-        raise PluginError(f"corruption {name!r} raised {sentence(error)}") from error
+        raise lack_of(error) or PluginError(f"corruption {name!r} raised {sentence(error)}") from error
     return result
 
 
@@ -39,6 +40,17 @@ def check(corruption: Corruption, clean: TransitionDataset, result: object, wher
 
     A mask names the rows that were touched: every row that changed, and perhaps one whose new value is the old one.
     """
+    check_sound(clean, result, where)
+    assert isinstance(result, Corrupted)
+    _check_declared(corruption, result.masks, where)
+    if corruption.rated:
+        _check_rate(corruption.rate, result.masks, len(clean), where)
+    for field, radius in corruption.radii.items():
+        _check_radius(field, radius, clean, result.dataset, where)
+
+
+def check_sound(clean: TransitionDataset, result: object, where: str) -> None:
+    """What holds for every corruption, whatever its class declares; raises PluginError."""
     _check_kinds(result, where)
     assert isinstance(result, Corrupted)
     for field in HASHED:
@@ -48,11 +60,6 @@ def check(corruption: Corruption, clean: TransitionDataset, result: object, wher
             raise PluginError(f"{where} changed {name}, which are never corrupted")
     if (result.dataset.id, result.dataset.environment) != (clean.id, clean.environment):
         raise PluginError(f"{where} changed the dataset's id or environment, which are never corrupted")
-    _check_declared(corruption, result.masks, where)
-    if corruption.rated:
-        _check_rate(corruption.rate, result.masks, len(clean), where)
-    for field, radius in corruption.radii.items():
-        _check_radius(field, radius, clean, result.dataset, where)
 
 
 def _check_kinds(result: object, where: str) -> None:

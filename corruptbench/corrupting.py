@@ -11,12 +11,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from corruptbench import command, settings
-from corruptbench.contract import apply
+from corruptbench.contract import apply, check_sound
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import cache
-from corruptbench.errors import IntegrityError, ResourceError, UsageError
+from corruptbench.errors import IntegrityError, PluginError, ResourceError, UsageError
 from corruptbench.isolation import apply_isolated, can_be_isolated
+from corruptbench.links import without_links
 from corruptbench.registry import CORRUPTIONS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.rng import PROTOCOL, unit_seeds
 from corruptbench.spec import CorruptionSpec
@@ -141,7 +142,7 @@ def computed_or_cached(
         "corruption_seed": seed,
         **platform("corruptions", "surrogates", "numerics", "algos", "train", "rng"),
     }
-    folder = cache() / "corrupted" / key_of(key)
+    folder = without_links(cache(), cache() / "corrupted" / key_of(key))
     damaged = False
     if folder.is_dir():
         try:
@@ -172,6 +173,7 @@ def read_cached(folder: Path, clean: TransitionDataset) -> Corrupted:
         result = Corrupted.of_arrays(clean, load_file(path), card["audit"])
         if result.dataset.sha256 != card["sha256"]:
             raise IntegrityError(f"{path}: its content is not what {folder / 'corrupted.json'} says")
+        check_sound(clean, result, str(path))
         return result
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, PluginError) as error:
         raise IntegrityError(f"{path}: not readable as corrupted data: {error}") from error

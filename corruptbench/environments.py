@@ -10,7 +10,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from corruptbench.errors import DataError, UsageError, nearest, sentence
+from corruptbench.errors import DataError, UsageError, nearest, sentence, shown
 from corruptbench.numerics import chunks
 from corruptbench.types import Environment
 
@@ -216,7 +216,7 @@ def environment(name: str, reference_min: float | None = None, reference_max: fl
         known = Environment(name, "")
     else:
         raise UsageError(
-            f"--env {name!r} is no Gymnasium environment{nearest(name, [*gymnasium.registry, *ENVIRONMENTS])}"
+            f"--env {shown(name)} is no Gymnasium environment{nearest(name, [*gymnasium.registry, *ENVIRONMENTS])}"
         )
     return with_references(known, reference_min, reference_max)
 

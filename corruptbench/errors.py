@@ -57,6 +57,11 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
+def shown(text: str) -> str:
+    """Somebody's text in quotes, in an error: on one line, and no longer than the sentence around it."""
+    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text)} characters)"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` or nothing, to end a sentence about a wrong name."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
@@ -66,4 +71,4 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is in no registry."""
     allowed = sorted(allowed)
-    return UsageError(f"unknown {kind} {name!r}: known are {', '.join(allowed)}{nearest(name, allowed)}")
+    return UsageError(f"unknown {kind} {shown(name)}: known are {', '.join(allowed)}{nearest(name, allowed)}")

@@ -1,11 +1,11 @@
-"""A record as a row of the runs CSV: the columns of the tables, and how they are read and written."""
+"""A record as a row of the runs CSV, and the columns of the tables."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+from corruptbench.csv_text import fused, to_csv
 from corruptbench.errors import DataError, nearest
 from corruptbench.records import OUTCOMES, RUN_ID, RunRecord
 
@@ -88,7 +88,7 @@ def read_csv(text: str, where: str = "table", columns: Sequence[str] = RUNS) -> 
         header = next(reader, [])
         problem = _header_problem(header, columns)
         for values in [] if problem else reader:
-            line, row = reader.line_num, dict(zip(header, values, strict=False))
+            line, row = reader.line_num, dict(zip(header, map(fused, values), strict=False))
             problem = _row_problem(row, len(values), len(header))
             if not problem and "run_id" in row and lines.setdefault(row["run_id"], line) != line:
                 problem = f"run {row['run_id']} stands in line {lines[row['run_id']]} already"
@@ -172,11 +172,3 @@ def order(row: Row) -> tuple:
 
 def number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def to_csv(header: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -3,14 +3,16 @@
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corruptbench.errors import IntegrityError
+from corruptbench.errors import IntegrityError, shown
+from corruptbench.names import is_class_or_name, is_id, is_name, is_value
 from corruptbench.spec import RunSpec
 from corruptbench.store import MANIFEST, check_manifest, pretty, read_json
+from corruptbench.typed import misfit
 
 RECORD = "record.json"
 RUN_ID = re.compile("[0-9a-f]{16}")
@@ -68,16 +70,18 @@ class RunRecord:
                 gate=value["dataset"].get("gate", {}),  # records of 0.1.0 have none
             )
             run_id = record.run_id
+            wrong = misfit(record, cls, "record") or misfit(record.corruption["audit"], dict, "audit")
+            wrong = wrong or _misnamed(record) or _contradiction(record)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {error}") from error
+        if wrong:
+            raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {wrong}")
         if schema != SCHEMA:
             raise IntegrityError(f"{path}: its schema is {schema!r}, and this version reads {SCHEMA}")
         if record.outcome not in OUTCOMES:
             raise IntegrityError(f"{path}: its outcome is {record.outcome!r}, allowed are {', '.join(OUTCOMES)}")
         if value.get("run_id") != run_id:
             raise IntegrityError(f"{path}: its run id {value.get('run_id')!r} is not that of its spec, {run_id!r}")
-        if problem := _contradiction(record):
-            raise IntegrityError(f"{path}: {problem}")
         return record
 
 
@@ -85,29 +89,28 @@ _OWN = tuple(f.name for f in dataclasses.fields(RunRecord) if f.name not in ("sp
 """The fields that stand in the record under their own names."""
 
 
-_TYPES = {
-    "command": str,
-    "options": dict,
-    "outcome": str,
-    "step": int,
-    "corruption": dict,
-    "evaluation": dict | None,
-    "score": dict | None,
-    "versions": dict,
-}
+def _misnamed(record: RunRecord) -> str | None:
+    """The first name that could not stand in a table as it is; raises KeyError for one that is missing."""
+    spec, hashes = record.spec, (record.corruption["sha256"], record.spec.corruption.source_sha256)
+    named: list[tuple[str, str, Callable[[str], bool]]] = [
+        ("algorithm", spec.algorithm.name, is_class_or_name),
+        ("corruption", spec.corruption.name, is_class_or_name),
+        ("optimizer", spec.optimizer.name, is_name),
+        *(("objective", name, is_name) for name in spec.optimizer.on),
+        ("track", spec.track, is_name),
+        ("protocol", spec.protocol, is_name),
+        ("dataset", spec.dataset, is_id),
+        ("environment", spec.environment.id, is_id),
+        ("version", record.versions["corruptbench"], is_value),
+        ("command", record.command, str.isprintable),
+        *(("option", text, is_value) for option in record.options.items() for text in option),
+        *(("hash", text, is_name) for text in (*hashes, spec.algorithm.source_sha256) if text is not None),
+    ]
+    return next((f"its {kind} {shown(text)} is none" for kind, text, sound in named if not sound(text)), None)
 
 
 def _contradiction(record: RunRecord) -> str | None:
-    """What in a record cannot be: a value of another type, or a score that is not that of its returns."""
-    for name, wanted in _TYPES.items():
-        if not isinstance(getattr(record, name), wanted):
-            return f"its {name} is {getattr(record, name)!r}, and no run leaves that"
-    texts = [*record.options.values(), *record.versions.values()]
-    if not all(isinstance(text, str) for text in texts) or "corruptbench" not in record.versions:
-        return "its options and versions are no text, or the version of corruptbench is missing"
-    digest, audit = record.corruption.get("sha256", 0), record.corruption.get("audit")
-    if not isinstance(digest, str | None) or not isinstance(audit, dict):
-        return "its corruption has no audit, or a SHA-256 that is no text"
+    """What in a record cannot be: a score that is not that of its returns."""
     if record.evaluation is None or record.score is None:
         return None if record.evaluation is record.score else "it has a score or an evaluation, and not both"
     returns, mean = record.evaluation.get("returns"), record.score.get("return_mean")

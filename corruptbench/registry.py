@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import inspect
 import logging
+import os
 import pkgutil
 import sys
 import typing
@@ -19,7 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from corruptbench.errors import PluginError, UsageError, sentence, unknown
+from corruptbench.errors import PluginError, UsageError, sentence, shown, unknown
+from corruptbench.names import check_name, check_printable, is_class
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,8 +45,10 @@ class Registry:
         self._complete = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Class decorator that enters a class under ``name``; raises UsageError where the name is taken."""
+        """Class decorator that enters a class under ``name``; raises UsageError where it is none, or taken."""
+        return self._entering(check_name(name, self.kind))
 
+    def _entering(self, name: str) -> Callable[[T], T]:
         def enter(cls: T) -> T:
             taken = self._classes.get(name)
             if taken is not None and _origin(taken) != _origin(cls):
@@ -66,7 +70,7 @@ class Registry:
         for point in entry_points(group=self.package):
             if point.name not in self._classes:
                 try:
-                    self._checked(point.name, self.register(point.name)(point.load()))
+                    self.register(point.name)(self._checked(point.name, point.load()))
                 except (Exception, SystemExit) as error:  # a broken package must not take the others with it
                     self._classes.pop(point.name, None)
                     log.warning("entry point %r of %s cannot be imported: %s", point.name, point.value, error)
@@ -76,13 +80,23 @@ class Registry:
         """The class called ``name``; raises UsageError with the nearest right name, PluginError for one of no use."""
         self._import_builtins()
         if name not in self._classes:
-            self.register(name)(self._found(name))
+            self._entering(name)(self._checked(name, self._found(name)))
         return self._checked(name, self._classes[name])
+
+    def known(self, name: str) -> Any:
+        """As :meth:`get`, for a name that stands in a file: no module is imported because a stranger wrote its name."""
+        if ":" in name and name not in self._classes:
+            raise UsageError(
+                f"{self.kind} {shown(name)} is a class that this command does not name, so it is not loaded"
+            )
+        return self.get(name)
 
     def _found(self, name: str) -> Any:
         """A class that is not registered yet: named directly, or by an entry point."""
         module_name, colon, class_name = name.partition(":")
         if colon:
+            if not is_class(name):
+                raise UsageError(f"{self.kind} {shown(name)} is no class, which is spelled package.module:Class")
             try:
                 return getattr(importlib.import_module(module_name), class_name)
             except (Exception, SystemExit) as error:
@@ -106,6 +120,7 @@ class Registry:
         if inspect.isabstract(cls):
             raise PluginError(f"{where} lacks {', '.join(sorted(cls.__abstractmethods__))}")
         for field in dataclasses.fields(cls):
+            check_name(field.name, f"{where}: its field", PluginError)
             if field.init and field.default is dataclasses.MISSING:
                 raise PluginError(f"{where}: its field {field.name!r} needs a default, and default_factory is none")
         try:
@@ -131,7 +146,8 @@ def load_plugin(path: Path) -> None:
 
     The file is compiled from what is read here, so what runs is what was hashed, and nothing is left beside it.
     """
-    if not path.is_file():
+    check_printable(str(path), "--plugin")
+    if not os.path.isfile(path):
         raise UsageError(f"--plugin {path}: there is no such file")
     if path.suffix != ".py":
         raise UsageError(f"--plugin {path}: not a Python file (its name must end in .py)")

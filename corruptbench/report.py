@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from corruptbench.csv_text import to_csv
 from corruptbench.errors import DataError, IntegrityError, ResourceError, UsageError
-from corruptbench.listing import RUNS, Row, read_csv, run_rows, to_csv
+from corruptbench.listing import RUNS, Row, read_csv, run_rows
 from corruptbench.records import RunRecord
 from corruptbench.suites import Suite, suite
 from corruptbench.summary import summary_csv

@@ -1,8 +1,6 @@
 """One run: request -> plan (everything resolved and checked, an attack's surrogate at hand) -> record."""
 
-import csv
 import dataclasses
-import io
 import logging
 import math
 import time
@@ -19,6 +17,7 @@ from corruptbench.algos.agent import Agent, State
 from corruptbench.checkpoints import KEPT, Checkpoints
 from corruptbench.corrupting import WHITE_BOX, computed_or_cached, corruption_spec, named_corruption, with_surrogate
 from corruptbench.corruptions.corruption import Corruption
+from corruptbench.csv_text import to_csv
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import CorruptBenchError, Diverged, PluginError, UsageError, sentence
@@ -369,12 +368,9 @@ class _Attempt:
             timing["steps_per_second"] = {"train": self.taken / self.seconds["train"]}
         (folder / "timing.json").write_text(pretty(timing))
         if self.curve:
-            text = io.StringIO()
             losses = [f"loss_{objective.name}" for objective in self.planned.agent.objectives]
-            writer = csv.DictWriter(text, ["step", "return_mean", "normalized_mean", *losses], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.curve)
-            (folder / "curve.csv").write_text(text.getvalue())
+            text = to_csv(["step", "return_mean", "normalized_mean", *losses], self.curve)
+            (folder / "curve.csv").write_text(text)
         if self.learner and self.record.outcome == "ok":
             policy, algorithm = self.learner.policy(), self.planned.spec.algorithm
             acting = [group for group in self.planned.agent.acting if group in policy.state]

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from corruptbench.errors import CorruptBenchError, PluginError, UsageError, nearest, sentence, unknown
+from corruptbench.errors import CorruptBenchError, PluginError, UsageError, nearest, sentence, shown, unknown
+from corruptbench.names import is_value
+from corruptbench.yaml_files import read_yaml
 
 T = TypeVar("T")
 CONFIGS = Path(str(files("corruptbench.configs")))
@@ -28,7 +28,7 @@ def build(cls: type[T], values: dict[str, Any], where: str) -> T:
         key = name.replace("-", "_")
         if key not in fields:
             allowed = ", ".join(sorted(fields))
-            raise UsageError(f"{where}: unknown option {name!r}: known are {allowed}{nearest(key, fields)}")
+            raise UsageError(f"{where}: unknown option {shown(name)}: known are {allowed}{nearest(key, fields)}")
         converted[key] = convert(value, fields[key], f"{where}: {name}")
     try:
         return cls(**converted)
@@ -57,6 +57,10 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             return value.lower() == "true"
         raise UsageError(f"{where} is {value!r}, allowed are true and false")
     if hint is str and isinstance(value, str):
+        if not is_value(value):
+            raise UsageError(
+                f"{where} is {shown(value)}, allowed is text that can be printed, without ';', up to 1000 characters"
+            )
         return value
     if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
@@ -86,17 +90,6 @@ def parse_threat(text: str) -> tuple[str, dict[str, str]]:
             raise UsageError(f"--corrupt {text!r}: {item!r} is not name=value, once each, with commas between")
         pairs[key] = value
     return name, pairs
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping, safely loaded."""
-    try:
-        value = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise UsageError(f"{path}: it holds a {type(value).__name__}, and names with values are needed")
-    return value
 
 
 def names(kind: str) -> list[str]:

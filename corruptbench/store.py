@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -25,6 +26,12 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 LINK = "it is a link or lies behind one, and none is followed"
 
+LARGEST_JSON = 1 << 20
+"""Characters of a JSON text: records have some thousand, and reading so many takes less than a second."""
+_DEEPEST_JSON = 64
+_LONGEST_INTEGER = 40
+"""Digits; the state of a PCG64 has up to 39."""
+
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no space, one text for one value; NaN and infinity raise ValueError."""
@@ -41,8 +48,14 @@ def pretty(value: Any) -> str:
     return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def parse_json(text: str) -> Any:
-    """The value of a JSON text; NaN and duplicate keys raise ValueError, they are no guess of ours."""
+def parse_json(text: str, *, infinite: bool = False) -> Any:
+    """The value of a JSON text; raises ValueError for what is no guess of ours, or a trap for who reads it.
+
+    That is NaN (and infinity, unless ``infinite``), a number no machine has, a key that stands twice, and more text or
+    depth than any file of ours needs.
+    """
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"{len(text)} characters, allowed are {LARGEST_JSON}")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -50,16 +63,45 @@ def parse_json(text: str) -> Any:
             raise ValueError("a key stands twice")
         return found
 
-    def no_constant(constant: str) -> None:
-        raise ValueError(f"{constant} is not a number")
+    def constant(word: str) -> float:
+        if not infinite or word == "NaN":
+            raise ValueError(f"{word} is not a number")
+        return float(word)
 
-    return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+    def finite(digits: str) -> float:
+        if not math.isfinite(float(digits)):
+            raise ValueError(f"{digits[:40]} is more than a number can be")
+        return float(digits)
+
+    def integer(digits: str) -> int:
+        if len(digits) > _LONGEST_INTEGER:
+            raise ValueError(f"a number has {len(digits)} digits, allowed are {_LONGEST_INTEGER}")
+        return int(digits)
+
+    too_deep = ValueError(f"lists and objects lie more than {_DEEPEST_JSON} deep in each other")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=unique, parse_constant=constant, parse_float=finite, parse_int=integer
+        )
+    except RecursionError:
+        raise too_deep from None
+    level, depth = [value], 0
+    while level := [node for node in level if isinstance(node, list | dict)]:
+        depth += 1
+        if depth > _DEEPEST_JSON:
+            raise too_deep
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+    return value
 
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file; raises IntegrityError, naming the file."""
     try:
-        return parse_json(path.read_text("utf-8"))
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        with path.open("rb") as file:
+            content = file.read(4 * LARGEST_JSON + 1)
+        return parse_json(content.decode("utf-8"))
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from corruptbench import stats
 from corruptbench.corruptions.auto import members as members_of
-from corruptbench.listing import CELL, SUMMARY, Row, cell, number, order, to_csv
+from corruptbench.csv_text import to_csv
+from corruptbench.listing import CELL, SUMMARY, Row, cell, number, order
 from corruptbench.suites import Suite, split_preset, threat_key
 
 
@@ -48,7 +49,8 @@ def summary_csv(runs: Sequence[Row], selected: Suite, weak: Collection[str] = ()
     for ensemble in selected.corruptions:
         if members_of(ensemble) != (ensemble,):
             rows += _worst_rows(ensemble, groups, scores, selected, units)
-    return to_csv(SUMMARY, sorted(rows, key=order))
+    rows.sort(key=order)
+    return to_csv(SUMMARY, rows)
 
 
 Scores = dict[tuple[str, ...], dict[str, float] | None]

@@ -5,6 +5,7 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.links import without_links
+from corruptbench.names import is_name, refuse_pickle
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import RunRecord
 from corruptbench.registry import source_sha256
@@ -120,7 +123,9 @@ def surrogate_of_run(name: str, dataset: TransitionDataset, results: Path) -> tu
     folder that is damaged.
     """
     where = f"surrogate={name}"
-    found = [folder for folder in (Path(name), results / name) if (folder / "record.json").is_file()]
+    refuse_pickle(Path(name), where)
+    places = [Path(name), results / name] if is_name(name) else [Path(name)]  # no way leads out of the results
+    found = [folder for folder in places if os.path.isfile(folder / "record.json")]
     if not found:
         raise UsageError(f"{where}: no run lies in {name} or in {results / name}")
     folder = found[0]
@@ -152,7 +157,7 @@ def require_critics(state: State, algorithm: str, where: str) -> list[Tensor]:
 
 def cache_folder(dataset: TransitionDataset) -> Path:
     """Where a trained surrogate is kept, below the cache, under everything that its bytes depend on."""
-    return cache() / "surrogates" / key_of(_key(dataset, resolve_engine("auto")))
+    return without_links(cache(), cache() / "surrogates" / key_of(_key(dataset, resolve_engine("auto"))))
 
 
 def _key(dataset: TransitionDataset, engine: str) -> dict[str, Any]:

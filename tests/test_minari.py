@@ -22,7 +22,15 @@ from hypothesis import given, settings
 
 from corruptbench.data import minari as ours
 from corruptbench.data.minari import remote
-from corruptbench.errors import CorruptBenchError, DataError, IntegrityError, NetworkError, ResourceError, UsageError
+from corruptbench.errors import (
+    CorruptBenchError,
+    DataError,
+    IntegrityError,
+    NetworkError,
+    ResourceError,
+    UsageError,
+    shown,
+)
 
 ID = "mujoco/hopper/tiny-v0"
 FIELDS = ("observations", "actions", "rewards", "next_observations", "terminals", "timeouts")
@@ -254,8 +262,8 @@ def test_reading_hdf5_does_not_even_import_minari(root, tmp_path):
 @pytest.mark.parametrize("call", ["read", "write"])
 def test_what_is_no_id(root, read, name, call):
     expected = (
-        f"{name!r} is no Minari id: allowed are names of letters, digits, - and _ with / between them and a version at "
-        "the end, as mujoco/hopper/medium-v0, up to 200 characters"
+        f"{shown(name)} is no Minari id: allowed are names of letters, digits, - and _ with / between them and "
+        "a version at the end, as mujoco/hopper/medium-v0, up to 200 characters"
     )
     if name == "x-v":
         expected = "minari:x-v lacks the version at its end, as in minari:x-v-v0"

@@ -515,7 +515,10 @@ def test_saying_a_failed_run_again_retries_it(noise, run, tmp_path, caplog):
     code, records, _ = run("--plugin", plugin)
     record = only(records)
     assert (code, record.outcome, record.run_id) == (0, "ok", failed.run_id)
-    assert f"{tmp_path / 'out' / record.run_id} holds a run that failed or has no score: trying it again" in caplog.messages
+    assert (
+        f"{tmp_path / 'out' / record.run_id} holds a run that failed or has no score: trying it again"
+        in caplog.messages
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == [record.run_id]
 
     flag.touch()  # a finished run stands, and is not tried again

@@ -2,13 +2,13 @@
 
 import argparse
 import math
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corruptbench.errors import UsageError
+from corruptbench.errors import UsageError, shown
+from corruptbench.names import is_name
 from corruptbench.types import Environment
 
 if TYPE_CHECKING:
@@ -104,8 +104,10 @@ def config_of(options: argparse.Namespace, env: Environment) -> "CollectConfig":
         max_steps=MAX_STEPS if steps is None else steps,
         policy=options.policy,
     )
-    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
-        raise UsageError(f"collect: --name {options.name!r} is no name, allowed are letters, digits, '.', '_' and '-'")
+    if not is_name(options.name):
+        raise UsageError(
+            f"collect: --name {shown(options.name)} is no name, allowed are letters, digits, '.', '_' and '-'"
+        )
     if options.seed < 0:
         raise UsageError(f"collect: --seed is {options.seed}, allowed is 0 and above")
     if max(config.transitions, config.max_steps) > MOST_STEPS:

@@ -40,6 +40,7 @@ class Parser(argparse.ArgumentParser):
         if found:
             flag = found[1].partition("=")[0]
             message = f"unknown option {flag!r}{nearest(flag, self.options())}; see {self.prog} --help"
+        message = message if len(message) <= 1000 else f"{message[:1000]}..."
         print(f"{self.prog}: {message}", file=sys.stderr)
         sys.exit(2)
 

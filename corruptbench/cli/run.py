@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     known, _ = first.parse_known_args(arguments)
 
     from corruptbench.registry import load_plugin
-    from corruptbench.settings import read_yaml
+    from corruptbench.yaml_files import read_yaml
 
     for path in known.plugin:
         load_plugin(path)
@@ -148,7 +148,7 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     from corruptbench.run import QUICK_STEPS, RunRequest
     from corruptbench.spec import DEFAULT_STEPS
 
-    optimizer = options.optimizer or ("sam" if options.sam else "adam")
+    optimizer = ("sam" if options.sam else "adam") if options.optimizer is None else options.optimizer
     if options.sam and optimizer != "sam":
         raise UsageError(f"--sam and --optimizer {optimizer} contradict each other")
     if options.rho is not None and optimizer == "adam":

@@ -10,7 +10,8 @@ from pathlib import Path
 from corruptbench.data.download import fetch
 from corruptbench.data.flat import open_flat
 from corruptbench.data.ledger import check_or_record
-from corruptbench.errors import DataError, IntegrityError, NetworkError, UsageError, nearest
+from corruptbench.errors import DataError, IntegrityError, NetworkError, UsageError, nearest, shown
+from corruptbench.links import without_links
 
 HOST = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 
@@ -37,7 +38,7 @@ def resolve(spelling: str) -> tuple[Entry, Path | None]:
     if "/" not in spelling and not spelling.endswith(".hdf5"):
         if spelling not in DATASETS:
             raise UsageError(
-                f"unknown D4RL dataset {spelling!r}: none of the {len(DATASETS)} in the table"
+                f"unknown D4RL dataset {shown(spelling)}: none of the {len(DATASETS)} in the table"
                 f"{nearest(spelling, DATASETS)}; `corruptbench data list d4rl` shows them"
             )
         return DATASETS[spelling], None
@@ -59,8 +60,8 @@ def file_of(entry: Entry, path: Path | None = None, *, cache: Path) -> tuple[Pat
     IntegrityError for another content than before, ResourceError where the disk is the trouble.
     """
     what = f"d4rl:{entry.name}"
-    file = path or cache / "d4rl" / entry.file_name
-    record = cache / "sha256" / "d4rl" / f"{entry.name}.json"
+    file = path or without_links(cache, cache / "d4rl" / entry.file_name)
+    record = without_links(cache, cache / "sha256" / "d4rl" / f"{entry.name}.json")
     if path is None and not file.exists():
         try:
             fetch(entry.url, file)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from corruptbench.data.web import ask, body
 from corruptbench.errors import IntegrityError, NetworkError, ResourceError, UsageError
+from corruptbench.links import open_own, own_size
 from corruptbench.store import pretty, read_json, write_file
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def fetch(url: str, target: Path, *, timeout: float = 10.0) -> None:
 def _complete(url: str, part: Path, note_path: Path, timeout: float, label: str) -> None:
     """Brings ``part`` to its whole length, on the disk; a NetworkError says only what happened."""
     note = _noted(url, note_path)
-    kept = part.stat().st_size if part.exists() else 0
+    kept = own_size(part)
     if note and 0 < kept == note.size:
         return
     rest = note if note and 0 < kept < note.size else None
@@ -75,7 +76,7 @@ def _complete(url: str, part: Path, note_path: Path, timeout: float, label: str)
         size = rest.size if rest else response.length
         if size is None and not response.chunked:
             raise NetworkError("the server does not say how long the file is, so nobody could tell whether it is whole")
-        with part.open("ab" if rest else "wb") as file:
+        with open_own(part, append=rest is not None) as file:
             if not rest:
                 _write_note(url, response.headers, size, note_path)
             _append(response, file, kept if rest else 0, size, timeout, label)
@@ -130,7 +131,7 @@ def _outlook(url: str, part: Path, note: Path) -> str:
     """How to go on after a failure; a part that nobody could continue is removed."""
     if _noted(url, note) is None:
         part.unlink(missing_ok=True)
-    kept = part.stat().st_size if part.exists() else 0
+    kept = own_size(part)
     return (
         f"{kept:,} bytes are kept, and the same command goes on from there" if kept else "the same command tries again"
     )

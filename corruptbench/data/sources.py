@@ -17,6 +17,7 @@ from corruptbench.data.gate import Report, admit
 from corruptbench.data.rows import Rows
 from corruptbench.environments import Space, environment, environment_of, space
 from corruptbench.errors import DataError, IntegrityError, ResourceError, UsageError, unknown
+from corruptbench.names import check_file_name, check_printable, refuse_pickle
 from corruptbench.store import read_json, sha256_file
 from corruptbench.types import Environment, TransitionDataset
 
@@ -81,8 +82,7 @@ def load_rows(
     name: str, env: Environment | None = None, *, on_nonfinite: str = "refuse", download: bool = False
 ) -> Loaded:
     """As :func:`load`, with actions in the environment's own units and the gate's report."""
-    if "\0" in name:
-        raise UsageError(f"--dataset {name!r} has a NUL character in it, which no name has")
+    check_printable(name, "--dataset")
     source, colon, rest = name.partition(":")
     if not colon:
         return _shipped(name, env, on_nonfinite)
@@ -92,6 +92,8 @@ def load_rows(
         path = Path(rest)
         if not path.name:
             raise UsageError(f"--dataset {name}: a file's path follows the colon")
+        refuse_pickle(path, f"--dataset {name}")
+        check_file_name(path, "--dataset file:")
         if env is None:
             raise DataError(f"--dataset {name}: a file needs the environment it belongs to, as --env Hopper-v5")
         return _flat(f"file:{path.name}", path, env, on_nonfinite, _check_sidecar(path))
@@ -139,7 +141,8 @@ def _check_sidecar(path: Path) -> str | None:
     try:
         if not (path.is_file() and sidecar.is_file()):
             return None
-        words = sidecar.read_text("ascii").split()
+        with sidecar.open(encoding="ascii") as file:
+            words = file.read(4096).split()
         found = sha256_file(path)
     except OSError as error:
         raise ResourceError(f"{path}: could not be read: {error.strerror}") from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from corruptbench.errors import DataError, ResourceError, UsageError
+from corruptbench.errors import DataError, ResourceError, UsageError, shown
 
 REMOTE = "hf://farama-minari"
 
@@ -35,12 +35,12 @@ def local_ids(root: Path | None = None) -> list[str]:
 
 
 def check_id(dataset_id: str) -> None:
-    if _ID.fullmatch(f"{dataset_id}-v0") and not _ID.fullmatch(dataset_id):
+    if len(dataset_id) <= _LONGEST_ID and _ID.fullmatch(f"{dataset_id}-v0") and not _ID.fullmatch(dataset_id):
         raise UsageError(f"minari:{dataset_id} lacks the version at its end, as in minari:{dataset_id}-v0")
     if not _ID.fullmatch(dataset_id) or len(dataset_id) > _LONGEST_ID:
         raise UsageError(
-            f"{dataset_id!r} is no Minari id: allowed are names of letters, digits, - and _ with / between them and a "
-            f"version at the end, as mujoco/hopper/medium-v0, up to {_LONGEST_ID} characters"
+            f"{shown(dataset_id)} is no Minari id: allowed are names of letters, digits, - and _ with / between them "
+            f"and a version at the end, as mujoco/hopper/medium-v0, up to {_LONGEST_ID} characters"
         )
 
 

@@ -13,12 +13,13 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from corruptbench.data.flat import refuse_claim
+from corruptbench.data.flat import refuse_chunks, refuse_claim
 from corruptbench.data.ledger import check_or_record
 from corruptbench.data.minari.places import check_id, confined, default_root, local_ids, minari_at, regular
 from corruptbench.data.minari.remote import download_dataset
 from corruptbench.data.minari.spaces import REWARDS, TERMINATIONS, TRUNCATIONS, Leaf, Leaves, leaves_of, metadata_of
 from corruptbench.errors import CorruptBenchError, DataError, UsageError, nearest, sentence
+from corruptbench.links import without_links
 
 Fields = dict[str, np.ndarray]
 
@@ -62,7 +63,7 @@ def read(
             confined(root, path)
         return _read_through_minari(data, leaves, metadata, stored_as), None
     file = regular(root, data / "main_data.hdf5")
-    record = cache / "sha256" / "minari" / f"{dataset_id}.json"
+    record = without_links(cache, cache / "sha256" / "minari" / f"{dataset_id}.json")
     what = f"minari:{dataset_id}"
     known_sha256 = check_or_record(file, record, what) if record.exists() else None
     fields = _read_hdf5(file, leaves, metadata)
@@ -164,6 +165,9 @@ class _Reader:
                 f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read"
             )
         _, dtype, memory = self.type_of(found, leaf)
+        if chunk := _chunk(found):
+            claimed = math.prod(found.shape) * dtype.itemsize
+            refuse_chunks(chunk, dtype.itemsize, claimed, f"{episode.where}: {leaf.name}")
         return _Array(found, found.shape, dtype, memory)
 
     def type_of(self, found: h5py.h5d.DatasetID, leaf: Leaf) -> tuple[h5py.h5t.TypeID, np.dtype, h5py.h5t.TypeID]:
@@ -180,6 +184,14 @@ def _elsewhere(array: h5py.h5d.DatasetID) -> bool:
         return False
     made = array.get_create_plist()
     return made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0
+
+
+def _chunk(array: h5py.h5d.DatasetID) -> tuple[int, ...] | None:
+    """The shape of an array's chunks, None for one that lies in one piece."""
+    if array.get_offset() is not None:
+        return None
+    made = array.get_create_plist()
+    return made.get_chunk() if made.get_layout() == h5py.h5d.CHUNKED else None
 
 
 def _read_through_minari(data: Path, leaves: Leaves, metadata: Mapping[str, Any], stored_as: str) -> Fields:

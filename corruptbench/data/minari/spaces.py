@@ -1,14 +1,13 @@
 """What a dataset's metadata say of the arrays of its episodes."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corruptbench.errors import DataError
-from corruptbench.store import parse_json
+from corruptbench.errors import DataError, IntegrityError
+from corruptbench.store import parse_json, read_json
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,15 @@ class Leaf:
 REWARDS, TERMINATIONS, TRUNCATIONS = (Leaf((name,), ()) for name in ("rewards", "terminations", "truncations"))
 Leaves = tuple[Leaf, ...]
 
+_MOST_AXES = 32
+"""Of an array in HDF5."""
+
 
 def metadata_of(path: Path) -> dict[str, Any]:
     try:
-        found = parse_json(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON: {' '.join(str(error).split())}") from error
+        found = read_json(path)
+    except IntegrityError as error:
+        raise DataError(" ".join(str(error).split())) from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: it is no JSON object")
     return found
@@ -42,8 +44,8 @@ def leaves_of(metadata: Mapping[str, Any], key: str, name: str, path: Path) -> l
     if key not in metadata:
         raise DataError(f"{path}: the key {key!r} is missing")
     try:
-        leaves = list(_walk(json.loads(metadata[key]), (name,), path))
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        leaves = list(_walk(parse_json(metadata[key], infinite=True), (name,), path))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: {key} describes no space") from error
@@ -65,6 +67,6 @@ def _walk(space: dict[str, Any], at: tuple[str, ...], path: Path) -> Iterator[Le
         kind = "an image"
     if kind != "Box":
         raise DataError(f"{path}: {'/'.join(at)} is {kind}, and only a Box or a Dict of them can be read")
-    if not all(type(size) is int and size >= 0 for size in shape):
+    if len(shape) > _MOST_AXES or not all(type(size) is int and 0 <= size < 1 << 32 for size in shape):
         raise ValueError(shape)
     yield Leaf(at, shape)
