@@ -174,8 +174,8 @@ def test_what_the_manifest_says_as_well_is_still_read(results, run):
         "record.json": rest["record.json"].replace(b'"step": 20', b'"step": "x"'),
         "curve.csv": rest["curve.csv"].replace(b"20,", b"20,nan,", 1),
         "timing.json": b'{"seconds": NaN}',
-        "policy.safetensors": rest["policy.safetensors"][:-4],
-        "agent.safetensors": b"\x80\x04N.",  # a pickle
+        "policy.safetensors": b"\x80\x04N.",  # a pickle
+        "agent.safetensors": rest["agent.safetensors"].replace(rb"\"algorithm\"", rb"\"algorithn\""),
     }.items():
         assert content != rest[name]
         (run / name).write_bytes(content)
@@ -616,13 +616,16 @@ def test_a_users_table_is_refused_with_file_and_line(rows, line, message, tmp_pa
     assert "\n" not in str(error.value)
 
 
-def test_a_users_table_in_another_encoding(tmp_path):
+def test_a_users_table_in_another_encoding_or_cut_off(tmp_path):
     text = _table(_with("command", "über"))
     path = tmp_path / "mine.csv"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError) as error:
         read_table(path)
     assert str(error.value) == f"{path}, line 3: not readable as UTF-8: invalid start byte"
+    path.write_text(text[:-1])
+    with pytest.raises(DataError, match=r"mine\.csv, line 3: it does not end, so the file may have been cut off"):
+        read_table(path)
     path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))  # as spreadsheets write it
     assert read_table(path).rows == read_csv(text)
 
@@ -642,6 +645,7 @@ def test_build_names_every_broken_record_and_writes_nothing(results, run, tmp_pa
     lines = capsys.readouterr().err.splitlines()
     broken = [f"{'0' * 16}/record.json", f"{'1' * 16}/record.json", f"{'2' * 16}/manifest.json"]
     assert [line.partition(": ")[0] for line in lines[:3]] == [str(results / name) for name in broken]
+    assert lines[1].endswith(": it is missing")
     assert lines[3:] == ["corruptbench leaderboard: 3 of 5 records are broken, and no table was written"]
     assert not out.exists()
 
