@@ -120,6 +120,15 @@ def test_other_numbers_random_numbers_and_changes_in_place_are_not_the_same():
     assert operations(graph) == before
 
 
+def test_the_same_change_made_twice_is_made_twice():
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    twice = [graph.call_function(torch.ops.aten.add_.Tensor, (x, 1)) for _ in range(2)]
+    graph.output(tuple(twice))
+    Once()(graph)
+    assert len(operations(graph)) == 2
+
+
 # The measurements
 
 
