@@ -20,6 +20,9 @@ VERBS = {
     "bench": "this machine's speed beside a plain version",
 }
 
+LONGEST_LINE = 2000
+"""Characters of an error; what is longer repeats what somebody typed."""
+
 EPILOG = "example: corruptbench run --algo riql --sam --corrupt obs-adv\n'corruptbench VERB --help' tells more"
 
 
@@ -59,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CorruptBenchError as error:
         if debug:
             traceback.print_exc()
-        print(f"corruptbench {head.verb}: {error}", file=sys.stderr)
+        line = f"corruptbench {head.verb}: {error}"
+        print(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}...", file=sys.stderr)
         return error.exit_code
     except MemoryError as error:
         print(f"corruptbench {head.verb}: not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
