@@ -457,6 +457,16 @@ def test_pickles_are_refused_by_name(ending, hopper, tmp_path):
     assert refused(IntegrityError, load_weights, path).endswith(expected)
 
 
+def test_the_id_of_a_run_is_no_way_out_of_the_results(hopper, tmp_path, monkeypatch):
+    for folder in ("secret", "results", "elsewhere/below"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "secret" / "record.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "elsewhere" / "below")
+    for name in ("../secret", "x/../../secret"):
+        line = refused(UsageError, surrogates.surrogate_of_run, name, hopper, tmp_path / "results")
+        assert line == f"surrogate={name}: no run lies in {name} or in {tmp_path / 'results' / name}"
+
+
 # Links in the cache
 
 
