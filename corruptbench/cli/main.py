@@ -24,6 +24,9 @@ VERBS = {
     "bench": "this machine's speed beside a plain version",
 }
 
+LONGEST_LINE = 2000
+"""Characters of an error; what is longer repeats what somebody typed."""
+
 EPILOG = "example: corruptbench run --algo riql --sam --corrupt obs-adv\n'corruptbench VERB --help' tells more"
 
 
@@ -66,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CorruptBenchError as error:
         if debug:
             traceback.print_exc()
-        print(f"corruptbench {head.verb}: {error}", file=sys.stderr)
+        line = f"corruptbench {head.verb}: {error}"
+        print(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}...", file=sys.stderr)
         return error.exit_code
     except Exception as error:
         lack = lack_of(error)

@@ -94,12 +94,11 @@ def open_flat(path: Path) -> Iterator[Mapping[str, Column]]:
 @contextmanager
 def _open_hdf5(path: Path) -> Iterator[dict[str, Column]]:
     with h5py.File(path, "r", locking=False) as file:
-        links = file.id.links  # `name in file` would open what a link leads to
-        yield {name: _dataset(file, name, path) for name in (*FIELDS, *FOLLOWING) if links.exists(name.encode())}
+        yield {name: _dataset(file, name, path) for name in (*FIELDS, *FOLLOWING) if name in file}
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise DataError(f"{path}: {name} is a link to something else, and only data in the file itself are read")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or not dataset.shape:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
-ROWS = 12
+ROWS, MANY = 12, 3000
 
 
 def hostile_yaml(canary):
@@ -49,6 +49,7 @@ def hostile_json():
         "NaN": '{"a": NaN}',
         "Infinity": '{"a": -Infinity}',
         "1e999": '{"a": 1e999}',
+        "long number": '{"a": ' + "9" * 1_000 + "}",
         "endless number": '{"a": ' + "9" * 100_000 + "}",
         "key twice": '{"a": 1, "a": 2}',
         "more than is read": "[" + "0," * 1_000_000 + "0]",
@@ -96,14 +97,15 @@ def _npz(path, **members):
 
 def lying_npz(path):
     """A member that unpacks to 1 GB, of which the archive says that it has as many bytes as it should."""
-    honest = npy(steps()["rewards"])
+    sound = steps(MANY)
+    honest = npy(sound["rewards"])
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = packer.compress(honest)
     for _ in range(64):
         packed += packer.compress(bytes(1 << 24))
     packed += packer.flush()
     with zipfile.ZipFile(path, "w") as archive:
-        for name, values in steps().items():
+        for name, values in sound.items():
             archive.writestr(f"{name}.npy", packed if name == "rewards" else npy(values))
         infos = {info.filename: info for info in archive.infolist()}
         infos["rewards.npy"].compress_type = zipfile.ZIP_DEFLATED
