@@ -83,7 +83,9 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Removes them, what a killed process left of one, and the folder if nothing else is in it."""
-        for path in [*self._all(), *self.folder.glob(".step-*")]:
+        for path in self._all():
+            _drop(path)
+        for path in self.folder.glob(".step-*"):
             remove(path)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

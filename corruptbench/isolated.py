@@ -49,7 +49,7 @@ class Address:
         cls = operator.attrgetter(self.qualname)(module)
         if source_sha256(cls) != self.sha256:
             raise PluginError(f"{registry.kind} {self.name!r}: its source changed while the run was under way")
-        return registry.register(self.name)(cls)
+        return registry.entering(self.name)(cls)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,11 @@ class Registry:
 
     def register(self, name: str) -> Callable[[T], T]:
         """Class decorator that enters a class under ``name``; raises UsageError where it is none, or taken."""
-        return self._entering(check_name(name, self.kind))
+        return self.entering(check_name(name, self.kind))
 
-    def _entering(self, name: str) -> Callable[[T], T]:
+    def entering(self, name: str) -> Callable[[T], T]:
+        """As :meth:`register`, for a name that was looked at, which may be ``package.module:Class``."""
+
         def enter(cls: T) -> T:
             taken = self._classes.get(name)
             if taken is not None and _origin(taken) != _origin(cls):
@@ -80,7 +82,7 @@ class Registry:
         """The class called ``name``; raises UsageError with the nearest right name, PluginError for one of no use."""
         self._import_builtins()
         if name not in self._classes:
-            self._entering(name)(self._checked(name, self._found(name)))
+            self.entering(name)(self._checked(name, self._found(name)))
         return self._checked(name, self._classes[name])
 
     def known(self, name: str) -> Any:

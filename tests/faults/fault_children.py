@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,11 @@ def child(action: Callable[[], int], errors: Path) -> Child:
     """Forks; the child's exit code is what ``action`` returns, 99 where it raises."""
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # from Python 3.12 on: of threads, which a child has none of
+        pid = os.fork()
     if pid:
         return Child(pid, errors)
     code = 99

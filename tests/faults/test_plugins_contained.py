@@ -23,7 +23,7 @@ from corruptbench.contract import apply, check
 from corruptbench.corrupting import computed_or_cached, corruption_spec, named_corruption
 from corruptbench.corruptions import Corrupted, Corruption
 from corruptbench.corruptions.noise import ObservationNoise
-from corruptbench.errors import PluginError, UsageError
+from corruptbench.errors import PluginError, ResourceError, UsageError
 from corruptbench.isolation import importable
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import read_records
@@ -177,7 +177,6 @@ def test_where_a_fresh_process_cannot_find_a_class_it_runs_here(monkeypatch):
 BROKEN = {
     "raises": ("raise KeyError('the word')", "raised KeyError: 'the word'"),
     "interrupts": ("raise KeyboardInterrupt", "raised KeyboardInterrupt: "),
-    "has no memory": ("raise MemoryError", "raised MemoryError: "),
     "exits": ("sys.exit(0)", "raised SystemExit: 0"),
     "leaves": ("print('farewell'); sys.stdout.flush(); os._exit(0)",
                "ended its process with exit code 0 before it returned; it last wrote: farewell"),
@@ -238,6 +237,12 @@ def test_an_error_of_ours_keeps_its_kind(plugin):
     """An attack without a surrogate is a wrong command, also where another process says so."""
     plugin("self.needed(surrogate, dataset)")
     with pytest.raises(UsageError, match="odd needs a surrogate, and dataset 'test:random' came with none"):
+        computed()
+
+
+def test_a_lack_of_memory_is_no_outcome_of_a_run(plugin):
+    plugin("raise MemoryError")
+    with pytest.raises(ResourceError, match=r"^not enough memory: MemoryError: $"):
         computed()
 
 
