@@ -284,8 +284,9 @@ class _Attempt:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What the bytes of the training depend on; a checkpoint of anything else is of no use."""
-        trained_on = {"run_id": self.planned.spec.run_id, "corrupted_sha256": self.corrupted_sha256}
+        """What the bytes of the training and its curve depend on; a checkpoint of anything else is of no use."""
+        scored = self.planned.score  # what was trained without has no curve to go on with
+        trained_on = {"run_id": self.planned.spec.run_id, "corrupted_sha256": self.corrupted_sha256, "scored": scored}
         return {**trained_on, "execution": self.execution(), **platform(*TRAINED_BY)}
 
     def corrupt(self) -> Corrupted:

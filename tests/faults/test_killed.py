@@ -258,6 +258,22 @@ def test_the_curve_goes_on_where_it_stood(small_file, tmp_path, reference, monke
     sound(tmp_path, reference)
 
 
+def test_what_was_stopped_without_scores_is_trained_anew_with_them(small_file, tmp_path, reference, monkeypatch):
+    """Its checkpoint has no curve, and the points before it could not be measured any more."""
+    save = resume.Resumable.save
+
+    def stopped(self):
+        save(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume.Resumable, "save", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            main(arguments_for(small_file, tmp_path, "--no-score"))
+    assert main(arguments_for(small_file, tmp_path)) == 0
+    sound(tmp_path, reference)
+
+
 @pytest.fixture
 def stopped(small_file, tmp_path, monkeypatch):
     """Results of the run that stopped at step 35, with checkpoints of the steps 20 and 35."""
