@@ -21,8 +21,8 @@ from corruptbench.data import cache
 from corruptbench.data.d4rl import DATASETS
 from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.records import RECORD, RUN_ID
-from corruptbench.report import SUMS, read_sums
 from corruptbench.store import LINK, MANIFEST, Finding, findings, read_json, sha256_file
+from corruptbench.tables.reading import SUMS, read_sums
 
 KEPT = {RECORD, contents.CURVE}
 """What is kept of a run without a manifest, in ``leaderboard/records``."""

@@ -23,9 +23,9 @@ from corruptbench.registry import CORRUPTIONS
 from corruptbench.rng import unit_seeds
 from corruptbench.run import RunRequest, execute, plan
 from corruptbench.spec import CorruptionSpec
-from corruptbench.stats import worst_case
 from corruptbench.store import check_manifest
 from corruptbench.suites import Suite, threat_key
+from corruptbench.tables.stats import worst_case
 from corruptbench.types import HASHED
 
 TINY = {"hidden": (8, 8), "batch_size": 16}

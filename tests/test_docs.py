@@ -8,11 +8,11 @@ import pytest
 
 from corruptbench.contract import apply
 from corruptbench.data import ASSETS, shipped
-from corruptbench.listing import read_csv
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
-from corruptbench.report import LEADERBOARD
 from corruptbench.spec import DEFAULT_STEPS
+from corruptbench.tables.listing import read_csv
+from corruptbench.tables.reading import LEADERBOARD
 from corruptbench.types import Streams
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,9 @@ import pytest
 from corruptbench import registry
 from corruptbench.cli import main
 from corruptbench.records import read_records
-from corruptbench.report import build
 from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.suites import suite
+from corruptbench.tables.build import build
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

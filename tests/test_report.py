@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from corruptbench import report
 from corruptbench.cli.table import beside_the_table
 from corruptbench.environments import environment
 from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError
-from corruptbench.listing import read_csv, runs_csv, shown_name
 from corruptbench.records import RunRecord, read_records
-from corruptbench.report import LEADERBOARD, build, build_all, sums_of
 from corruptbench.rng import unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, OptimizerSpec, RunSpec
-from corruptbench.stats import interval, mean, std, worst_quarter
 from corruptbench.suites import Suite, suite, suite_names
-from corruptbench.summary import summary_csv
+from corruptbench.tables import reading
+from corruptbench.tables.build import build, build_all, sums_of
+from corruptbench.tables.listing import read_csv, runs_csv, shown_name
+from corruptbench.tables.reading import LEADERBOARD
+from corruptbench.tables.stats import interval, mean, std, worst_quarter
+from corruptbench.tables.summary import summary_csv
 from corruptbench.types import Environment
 
 RUNS = (
@@ -479,7 +480,7 @@ def test_committed_files_are_what_sha256sums_says():
 
 
 def test_committed_tables_are_built_from_the_committed_records():
-    rebuilt = build_all(read_records(LEADERBOARD / "records"), suite_names())
+    rebuilt = build_all(read_records(LEADERBOARD / "records"))
     for name in listed():
         if name in rebuilt:
             assert (LEADERBOARD / name).read_bytes() == rebuilt[name].encode(), name
@@ -487,7 +488,7 @@ def test_committed_tables_are_built_from_the_committed_records():
 
 def test_committed_records_are_whole_and_listed():
     folders = [path for path in (LEADERBOARD / "records").iterdir() if path.is_dir()]
-    shipped = {row["run_id"] for row in report.shipped_runs()}
+    shipped = {row["run_id"] for row in reading.shipped_runs()}
     for folder in folders:
         made = RunRecord.read(folder / "record.json")
         assert made.run_id == folder.name
@@ -504,11 +505,11 @@ def test_committed_records_are_whole_and_listed():
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """Ships the records that the test gives, as the tables of every suite."""
-    monkeypatch.setattr(report, "LEADERBOARD", tmp_path)
+    monkeypatch.setattr(reading, "LEADERBOARD", tmp_path)
     (tmp_path / "SHA256SUMS").write_text("")
 
     def ship(records):
-        for name, content in build_all(records, suite_names()).items():
+        for name, content in build_all(records).items():
             (tmp_path / name).write_text(content)
         return tmp_path
 
@@ -519,8 +520,8 @@ def shipped(tmp_path, monkeypatch):
 def test_shipped_runs_are_those_of_the_tables(shipped):
     records = grid(3)
     shipped(records)
-    assert sorted(row["run_id"] for row in report.shipped_runs()) == sorted(made.run_id for made in records)
-    assert report.shipped_runs()[0] in rows_of(runs_csv(records))
+    assert sorted(row["run_id"] for row in reading.shipped_runs()) == sorted(made.run_id for made in records)
+    assert reading.shipped_runs()[0] in rows_of(runs_csv(records))
 
 
 def test_a_run_of_two_suites_is_shipped_once(tmp_path, monkeypatch):
@@ -528,8 +529,8 @@ def test_a_run_of_two_suites_is_shipped_once(tmp_path, monkeypatch):
     contents = {"a.csv": text, "b.csv": text}
     for name, content in {**contents, "SHA256SUMS": sums_of(contents)}.items():
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(report, "LEADERBOARD", tmp_path)
-    assert len(report.shipped_runs()) == 8
+    monkeypatch.setattr(reading, "LEADERBOARD", tmp_path)
+    assert len(reading.shipped_runs()) == 8
 
 
 @pytest.mark.parametrize("edit", ["a score", "a row less"])
@@ -542,17 +543,17 @@ def test_an_edited_table_is_noticed(shipped, edit):
     else:
         path.write_text("".join(lines[:-1]))
     with pytest.raises(IntegrityError) as error:
-        report.shipped_runs()
+        reading.shipped_runs()
     assert str(error.value) == f"{path}: its content is not what {folder / 'SHA256SUMS'} says"
 
 
 def test_a_table_that_is_not_listed_is_none_of_the_benchmarks(shipped, caplog):
     folder = shipped(grid(3))
     (folder / "SHA256SUMS").write_text("")
-    assert report.shipped_runs() == []
+    assert reading.shipped_runs() == []
     path = folder / "core.csv"
     assert f"{path}: {folder / 'SHA256SUMS'} does not name it, so its runs are none of the benchmark's" in caplog.text
-    table = report.read_table(path)
+    table = reading.read_table(path)
     assert (table.own, len(table.rows)) == (True, 12)
 
 
@@ -560,7 +561,7 @@ def test_a_table_that_is_listed_and_gone_is_noticed(shipped):
     folder = shipped(grid(3))
     (folder / "core.csv").unlink()
     with pytest.raises(IntegrityError, match=r"core\.csv"):
-        report.shipped_runs()
+        reading.shipped_runs()
 
 
 # Beside the table
@@ -661,7 +662,7 @@ def test_beside_the_table_mixes_no_settings(shipped):
 def test_beside_the_table_is_as_the_shipped_tables_are():
     """Whatever is shipped at the time: a run of the core's first cell is shown beside it."""
     text = beside_the_table(record("mine", None, 1.0, suite("core").corruptions[0]), Path("results"))
-    core = [row for row in report.shipped_runs() if row["corruption"] == suite("core").corruptions[0]]
+    core = [row for row in reading.shipped_runs() if row["corruption"] == suite("core").corruptions[0]]
     names = {shown_name(row["algo"], row["optimizer"]) for row in core}
     for name in names:
         assert any(line.startswith(f"{name} ") for line in text.splitlines())

@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from corruptbench.stats import RESAMPLES, interval, mean, std, t_interval, with_floor, worst_quarter
+from corruptbench.tables.stats import RESAMPLES, interval, mean, std, t_interval, with_floor, worst_quarter
 
 SCORES = [12.0, 30.5, -4.0, 55.25, 21.0, 8.0, 44.0]
 

@@ -47,7 +47,7 @@ LEVELS = (
         "corrupting",
     ),
     ("run", "collect", "bench", "workers"),
-    ("suites", "stats", "listing", "summary", "report", "contents", "verify"),
+    ("suites", "tables", "contents", "verify"),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""
@@ -194,6 +194,8 @@ def test_the_wheel_adds_one_name_and_carries_the_data(tree, tmp_path):
         "corruptbench/leaderboard/SHA256SUMS",
     ):
         assert needed in names
+    packaged = {name.removesuffix(".py").removesuffix("/__init__") for name in names if name.endswith(".py")}
+    assert packaged == {module.replace(".", "/") for module in modules()}
     done = run_from(tmp_path / "site", tmp_path, "list", "algos")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("bc ")

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from corruptbench import stats
-from corruptbench.listing import Row, cell, order, run_row, shown_name
 from corruptbench.optimizers import RHO, optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
-from corruptbench.report import shipped_runs
+from corruptbench.tables import stats
+from corruptbench.tables.listing import Row, cell, order, run_row, shown_name
+from corruptbench.tables.reading import shipped_runs
 
 
 def beside_the_table(record: RunRecord, out: Path) -> str:

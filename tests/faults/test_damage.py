@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from corruptbench import corrupting, report, surrogates
+from corruptbench import corrupting, surrogates
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.errors import DataError, IntegrityError, UsageError
-from corruptbench.listing import RUNS, read_csv, run_row
 from corruptbench.records import RunRecord, each_record
-from corruptbench.report import LEADERBOARD, read_table, shipped_runs
 from corruptbench.run import RunRequest, execute, plan
 from corruptbench.store import check_manifest, pretty, publish, sha256_file
+from corruptbench.tables import reading
+from corruptbench.tables.build import sums_of
+from corruptbench.tables.listing import RUNS, read_csv, run_row
+from corruptbench.tables.reading import LEADERBOARD, read_table, shipped_runs
 from corruptbench.verify import Verification
 
 TINY = {"hidden": (4, 4), "batch_size": 8}
@@ -71,7 +73,7 @@ def tables(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("core.csv", "core-summary.csv", "SHA256SUMS"):
         shutil.copy(LEADERBOARD / name, folder)
-    monkeypatch.setattr(report, "LEADERBOARD", folder)
+    monkeypatch.setattr(reading, "LEADERBOARD", folder)
     return folder
 
 
@@ -520,7 +522,7 @@ def test_a_table_that_is_cut_or_flipped_anywhere(tables, tmp_path):
     """It is an error, or where no sum lies beside it the user's own: never numbers that pass for the benchmark's."""
     path, alone = tables / "core.csv", tmp_path / "core.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
-    (tables / "SHA256SUMS").write_text(report.sums_of({"core.csv": path.read_text()}))
+    (tables / "SHA256SUMS").write_text(sums_of({"core.csv": path.read_text()}))
     (tables / "core-summary.csv").unlink()
     right = shipped_runs()
     assert right == read_table(path).rows

@@ -29,12 +29,12 @@ from corruptbench.data import cache, download, flat, load_rows
 from corruptbench.data.d4rl import DATASETS, file_of
 from corruptbench.environments import environment
 from corruptbench.errors import DataError, IntegrityError, ResourceError, UsageError
-from corruptbench.listing import run_row
 from corruptbench.names import is_class, is_id, is_name
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.spec import RunSpec
 from corruptbench.store import read_json
+from corruptbench.tables.listing import run_row
 from corruptbench.weights import load_weights
 from corruptbench.yaml_files import read_yaml
 

@@ -1,10 +1,11 @@
 """Reads a dataset's episodes into flat fields: straight from HDF5, or through Minari's own code."""
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,9 @@ def _read_hdf5(path: Path, leaves: Leaves, metadata: Mapping[str, Any]) -> Field
     Whatever h5py makes of damaged bytes is one DataError.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with path.open("rb", buffering=0) as raw, h5py.File(path, "r", locking=False) as file:
             top = _Group(file["/"].id, str(path))
-            read = _Reader()
+            read = _Reader(None if file.userblock_size else raw.fileno())
             episodes = {name: partial(read.array, top.group(name, ": ")) for name in _in_order(file.keys(), path)}
             return _fields(episodes, leaves, metadata, path, path.stat().st_size)
     except (CorruptBenchError, MemoryError):
@@ -132,26 +133,57 @@ class _Group:
             )
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Type:
+    """What the elements of an array are: on disk, in NumPy, and what HDF5 converts them to."""
+
+    stored: h5py.h5t.TypeID
+    dtype: np.dtype
+    memory: h5py.h5t.TypeID
+
+    @classmethod
+    def of(cls, array: h5py.h5d.DatasetID, stored: h5py.h5t.TypeID) -> "_Type":
+        native = array.dtype.newbyteorder("=")
+        return cls(stored, native, h5py.h5t.py_create(native))
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the bytes on disk are the values as NumPy has them."""
+        return self.stored.equal(self.memory)
+
+
+@dataclass(frozen=True)
 class _Array:
     """An array of a file: its shape and type, and its values when they are asked for."""
 
     stored: h5py.h5d.DatasetID
     shape: tuple[int, ...]
-    dtype: np.dtype
-    memory: h5py.h5t.TypeID  # what HDF5 converts to
+    type: _Type
+    bytes_at: tuple[int, int] | None  # file descriptor and offset, where its bytes lie in one piece and are plain
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.type.dtype
 
     def read(self) -> np.ndarray:
-        values = np.empty(self.shape, self.dtype.newbyteorder("="))
-        self.stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=self.memory)
+        values = np.empty(self.shape, self.dtype)
+        if self.bytes_at is None:
+            self.stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=self.type.memory)
+        elif values.nbytes and os.preadv(self.bytes_at[0], [values.data], self.bytes_at[1]) != values.nbytes:
+            raise OSError(f"it ends inside the array at byte {self.bytes_at[1]}")
         return values
 
 
 class _Reader:
-    """Opens the arrays of one file; what a leaf's type means is worked out once, for episode after episode has it."""
+    """Opens the arrays of one file; what a leaf's type means is worked out once, for episode after episode has it.
 
-    def __init__(self) -> None:
-        self.types: dict[Leaf, tuple[h5py.h5t.TypeID, np.dtype, h5py.h5t.TypeID]] = {}
+    ``raw`` is a descriptor of the same file, from which arrays are read that lie in one piece: a third of the time goes
+    with HDF5's own read. None where HDF5's offsets don't count from the file's first byte.
+    """
+
+    def __init__(self, raw: int | None) -> None:
+        self.raw = raw
+        self.types: dict[Leaf, _Type] = {}
 
     def array(self, episode: _Group, leaf: Leaf) -> _Array:
         group = episode
@@ -160,38 +192,26 @@ class _Reader:
         found = group.array(leaf.path[-1])
         if found is None:
             raise DataError(f"{episode.where}: {leaf.name} is no array")
-        if _elsewhere(found):
-            raise DataError(
-                f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read"
-            )
-        _, dtype, memory = self.type_of(found, leaf)
-        if chunk := _chunk(found):
-            claimed = math.prod(found.shape) * dtype.itemsize
-            refuse_chunks(chunk, dtype.itemsize, claimed, f"{episode.where}: {leaf.name}")
-        return _Array(found, found.shape, dtype, memory)
+        shape, type_ = found.shape, self.type_of(found, leaf)
+        offset = found.get_offset()
+        if offset is None:  # in chunks, in another file, or nowhere yet
+            made = found.get_create_plist()
+            if made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0:
+                raise DataError(
+                    f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read"
+                )
+            if made.get_layout() == h5py.h5d.CHUNKED:
+                size = type_.dtype.itemsize
+                refuse_chunks(made.get_chunk(), size, math.prod(shape) * size, f"{episode.where}: {leaf.name}")
+        elif self.raw is not None and type_.plain:
+            return _Array(found, shape, type_, (self.raw, offset))
+        return _Array(found, shape, type_, None)
 
-    def type_of(self, found: h5py.h5d.DatasetID, leaf: Leaf) -> tuple[h5py.h5t.TypeID, np.dtype, h5py.h5t.TypeID]:
-        kind = found.get_type()
-        if leaf not in self.types or not kind.equal(self.types[leaf][0]):
-            dtype = found.dtype
-            self.types[leaf] = (kind, dtype, h5py.h5t.py_create(dtype.newbyteorder("=")))
+    def type_of(self, found: h5py.h5d.DatasetID, leaf: Leaf) -> _Type:
+        stored = found.get_type()
+        if leaf not in self.types or not stored.equal(self.types[leaf].stored):
+            self.types[leaf] = _Type.of(found, stored)
         return self.types[leaf]
-
-
-def _elsewhere(array: h5py.h5d.DatasetID) -> bool:
-    """Whether an array is virtual or in another file; one that lies in the file in one piece has an offset."""
-    if array.get_offset() is not None:
-        return False
-    made = array.get_create_plist()
-    return made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0
-
-
-def _chunk(array: h5py.h5d.DatasetID) -> tuple[int, ...] | None:
-    """The shape of an array's chunks, None for one that lies in one piece."""
-    if array.get_offset() is not None:
-        return None
-    made = array.get_create_plist()
-    return made.get_chunk() if made.get_layout() == h5py.h5d.CHUNKED else None
 
 
 def _read_through_minari(data: Path, leaves: Leaves, metadata: Mapping[str, Any], stored_as: str) -> Fields:

@@ -1,28 +1,29 @@
-"""``corruptbench leaderboard``: tables from records."""
+"""``corruptbench leaderboard build``: records to the tables of suites."""
 
+import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from corruptbench.cli.parser import Parser, Verb
 from corruptbench.errors import IntegrityError, UsageError
 
+HELP = "records to <suite>.csv, <suite>-summary.csv and SHA256SUMS"
 
-def main(arguments: Sequence[str]) -> int:
-    parser = Parser("corruptbench leaderboard", "Tables from records.")
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Verb)
-    build = verbs.add_parser("build", help="records to <suite>.csv, <suite>-summary.csv and SHA256SUMS")
-    build.add_argument(
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--records", type=Path, action="append", help="folder of run folders (default: the shipped records)"
     )
-    build.add_argument("--suite", action="append", help="suite whose table is built, may be repeated (default: all)")
-    build.add_argument("--out", type=Path, required=True, help="folder the tables are written to")
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--suite", action="append", help="suite whose table is built, may be repeated (default: all that have a run)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder the tables are written to")
 
+
+def main(options: argparse.Namespace) -> int:
     from corruptbench.records import RunRecord, each_record
-    from corruptbench.report import LEADERBOARD, build_all
     from corruptbench.store import probe_writable, write_file
-    from corruptbench.suites import suite_names
+    from corruptbench.tables.build import build_all
+    from corruptbench.tables.reading import LEADERBOARD
 
     folders = options.records or [LEADERBOARD / "records"]
     for folder in folders:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     if broken:
         print("\n".join(broken), file=sys.stderr)
         raise IntegrityError(f"{len(broken)} of {len(found)} records are broken, and no table was written")
-    contents = build_all(list(records.values()), options.suite or suite_names())
+    contents = build_all(list(records.values()), options.suite)
     probe_writable(options.out)
     for name, content in contents.items():
         write_file(options.out / name, content.encode())

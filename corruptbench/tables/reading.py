@@ -1,41 +1,19 @@
-"""Records to tables: one row a run, one row a cell and algorithm. The tables are derived and never edited."""
+"""Reads tables of runs: the shipped ones, which ``SHA256SUMS`` names, and a user's own."""
 
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from corruptbench.csv_text import to_csv
 from corruptbench.errors import DataError, IntegrityError, ResourceError, UsageError
-from corruptbench.listing import RUNS, Row, read_csv, run_rows
-from corruptbench.records import RunRecord
-from corruptbench.suites import Suite, suite
-from corruptbench.summary import summary_csv
+from corruptbench.tables.listing import Row, read_csv
 
 log = logging.getLogger(__name__)
 
 SUMS = "SHA256SUMS"
 LEADERBOARD = Path(str(files("corruptbench.leaderboard")))
-
-
-def build(records: Sequence[RunRecord], selected: Suite) -> dict[str, str]:
-    """File name -> content of a suite's two tables."""
-    selection = [record for record in records if selected.selects(record)]
-    weak = {record.run_id for record in selection if is_weak(record)}
-    rows = run_rows(selection)
-    return {
-        f"{selected.name}.csv": to_csv(RUNS, rows),
-        f"{selected.name}-summary.csv": summary_csv(rows, selected, weak),
-    }
-
-
-def is_weak(record: RunRecord) -> bool:
-    """Flag ``surrogate-weak`` of section 2, of any element."""
-    audits = record.corruption["audit"].values()
-    return any(isinstance(figures, dict) and figures.get("surrogate_weak") for figures in audits)
 
 
 @dataclass(frozen=True)
@@ -107,16 +85,3 @@ def read_sums(path: Path) -> dict[str, str]:
     if "".join(f"{digest}  {name}\n" for digest, name in found) != text or len(sums) != len(found):
         raise IntegrityError(f"{path}: not a list of SHA-256 sums, one file a line, each once, as sha256sum writes it")
     return sums
-
-
-def sums_of(contents: dict[str, str]) -> str:
-    """``SHA256SUMS`` of files by name, in the form that ``sha256sum -c`` reads."""
-    return "".join(f"{hashlib.sha256(contents[name].encode()).hexdigest()}  {name}\n" for name in sorted(contents))
-
-
-def build_all(records: Sequence[RunRecord], names: Iterable[str]) -> dict[str, str]:
-    """The tables of the named suites and their ``SHA256SUMS``, by file name."""
-    contents: dict[str, str] = {}
-    for name in names:
-        contents.update(build(records, suite(name)))
-    return {**contents, SUMS: sums_of(contents)}

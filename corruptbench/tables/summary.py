@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from corruptbench import stats
 from corruptbench.corruptions.auto import members as members_of
 from corruptbench.csv_text import to_csv
-from corruptbench.listing import CELL, SUMMARY, Row, cell, number, order
 from corruptbench.suites import Suite, split_preset, threat_key
+from corruptbench.tables import stats
+from corruptbench.tables.listing import CELL, SUMMARY, Row, cell, number, order
 
 
 def summary_csv(runs: Sequence[Row], selected: Suite, weak: Collection[str] = ()) -> str:

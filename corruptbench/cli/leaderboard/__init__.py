@@ -1,0 +1,17 @@
+"""``corruptbench leaderboard``: tables from records, and what is done with them; one file a verb."""
+
+from collections.abc import Sequence
+
+from corruptbench.cli.leaderboard import build
+from corruptbench.cli.parser import Parser, Verb
+
+VERBS = {"build": build}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser("corruptbench leaderboard", "Tables from records.")
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Verb)
+    for name, module in VERBS.items():
+        module.add_options(verbs.add_parser(name, help=module.HELP))
+    options = parser.parse_args(arguments)
+    return VERBS[options.verb].main(options)

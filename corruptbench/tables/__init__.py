@@ -1,0 +1,1 @@
+"""Tables of runs: statistics, rows, and the CSVs of a suite."""

@@ -1,0 +1,43 @@
+"""Records to tables: one row a run, one row a cell and algorithm. The tables are derived and never edited."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from corruptbench.csv_text import to_csv
+from corruptbench.records import RunRecord
+from corruptbench.suites import Suite, suite, suite_names
+from corruptbench.tables.listing import RUNS, run_rows
+from corruptbench.tables.reading import SUMS
+from corruptbench.tables.summary import summary_csv
+
+
+def build(records: Sequence[RunRecord], selected: Suite) -> dict[str, str]:
+    """File name -> content of a suite's two tables."""
+    selection = [record for record in records if selected.selects(record)]
+    weak = {record.run_id for record in selection if is_weak(record)}
+    rows = run_rows(selection)
+    return {
+        f"{selected.name}.csv": to_csv(RUNS, rows),
+        f"{selected.name}-summary.csv": summary_csv(rows, selected, weak),
+    }
+
+
+def is_weak(record: RunRecord) -> bool:
+    """Flag ``surrogate-weak`` of section 2, of any element."""
+    audits = record.corruption["audit"].values()
+    return any(isinstance(figures, dict) and figures.get("surrogate_weak") for figures in audits)
+
+
+def build_all(records: Sequence[RunRecord], names: Iterable[str] | None = None) -> dict[str, str]:
+    """The tables of suites and their ``SHA256SUMS``, by file name; without names, of each suite that has a run."""
+    contents: dict[str, str] = {}
+    for name in suite_names() if names is None else names:
+        selected = suite(name)
+        if names is not None or any(selected.selects(record) for record in records):
+            contents.update(build(records, selected))
+    return {**contents, SUMS: sums_of(contents)}
+
+
+def sums_of(contents: dict[str, str]) -> str:
+    """``SHA256SUMS`` of files by name, in the form that ``sha256sum -c`` reads."""
+    return "".join(f"{hashlib.sha256(contents[name].encode()).hexdigest()}  {name}\n" for name in sorted(contents))
