@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from corruptbench.records import RunRecord
-from corruptbench.run import QUICK_STEPS
+from corruptbench.request import QUICK_STEPS
 from corruptbench.store import check_manifest
 
 target = Path(__file__).parent.parent / "leaderboard" / "records"

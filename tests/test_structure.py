@@ -46,8 +46,8 @@ LEVELS = (
         "command",
         "corrupting",
     ),
-    ("run", "collect", "bench", "workers"),
-    ("suites", "tables", "contents", "verify"),
+    ("request", "attempt", "run", "collect", "bench", "workers"),
+    ("suites", "tables", "sweep", "contents", "verify"),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""

@@ -18,8 +18,10 @@ from fault_children import (
     damage,
     few_episodes,
     hashes,
+    in_turn,
     is_full,
     killed_at,
+    sweep_arguments,
 )
 
 from corruptbench import resume, train
@@ -115,7 +117,7 @@ def long_reference(small_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("long")
     with pytest.MonkeyPatch.context() as patch:
         few_episodes(patch)
-        patch.setattr("corruptbench.run.CURVE_EVERY", 5_000)
+        patch.setattr("corruptbench.attempt.CURVE_EVERY", 5_000)
         assert main(arguments_for(small_file, out, *LONG)) == 0
     (folder,) = out.iterdir()
     return folder
@@ -123,7 +125,7 @@ def long_reference(small_file, tmp_path_factory):
 
 @pytest.fixture
 def long(monkeypatch):
-    monkeypatch.setattr("corruptbench.run.CURVE_EVERY", 5_000)
+    monkeypatch.setattr("corruptbench.attempt.CURVE_EVERY", 5_000)
 
 
 def test_kills_at_random_times(small_file, tmp_path, long_reference, long):
@@ -317,7 +319,7 @@ def test_another_number_of_threads_begins_anew(stopped, small_file, caplog):
 def test_a_failed_run_keeps_its_training(small_file, tmp_path, reference, monkeypatch):
     """A simulator that breaks costs the evaluation and no more."""
     with monkeypatch.context() as patch:
-        patch.setattr("corruptbench.run.FINAL_EPISODES", -1)  # np.zeros of a negative size raises
+        patch.setattr("corruptbench.attempt.FINAL_EPISODES", -1)  # np.zeros of a negative size raises
         assert main(arguments_for(small_file, tmp_path)) == 1
     (failed,) = read_records(tmp_path)
     assert (failed.outcome, failed.step) == ("failed", STEPS)
@@ -341,6 +343,24 @@ def test_eight_processes_with_the_same_run_train_it_once(small_file, tmp_path, r
     assert [one.wait() for one in crowd] == [0] * 8
     assert sum("holds this run already" not in one.said() for one in crowd) == 1  # one trained it
     sound(out, reference)
+
+
+def test_eight_processes_with_the_same_sweep_train_each_run_once(small_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("corruptbench.sweep.sweep.here", in_turn)
+    data = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert main(sweep_arguments(tmp_path, alone, *data)) == 0
+    crowd = [child(command(*sweep_arguments(tmp_path, out, *data)), tmp_path / f"said{i}") for i in range(8)]
+    running = set(range(8))
+    while running:
+        running -= {i for i in running if os.waitid(os.P_PID, crowd[i].pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)}
+        if out.exists():
+            assert {record.outcome for record in read_records(out)} <= {"ok"}
+    assert [one.wait() for one in crowd] == [0] * 8
+    done = sum(len(re.findall(r"^\[[0-9]/2.*\] bc ", one.said(), re.MULTILINE)) for one in crowd)
+    assert done - sum(one.said().count("holds this run already") for one in crowd) == 2
+    assert hashes(out) == hashes(alone)
+    assert len(list(out.iterdir())) == 2
 
 
 # No room
