@@ -11,8 +11,8 @@ PUBLISHED = (
     "attack", "steps", "mean", "std", "spread", "n", "provenance", "verified",
 )  # fmt: skip
 """Nothing stands where a source does not say. ``track`` is oracle where settings were chosen for each cell, ``share``
-the part of the dataset's episodes that was used, ``dataset`` is ``average`` for a mean over several, and ``spread`` what
-the source calls its ``std``."""
+the part of the dataset's episodes that was used, ``dataset`` is ``average`` for a mean over several, and ``spread`` is
+what the source calls its ``std``."""
 
 VALUES: Values = (
     (("share", "rate", "mean"), NUMBER, "a number"),
