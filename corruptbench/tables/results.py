@@ -14,7 +14,7 @@ from corruptbench.rng import unit_seeds
 from corruptbench.settings import parse_threat
 from corruptbench.suites import split_preset, threat_key
 from corruptbench.tables.listing import RUNS, Row, read_csv, run_rows
-from corruptbench.tables.reading import read_table, read_text
+from corruptbench.tables.reading import read_text
 
 MINIMAL = ("dataset", "corruption", "unit", "normalized")
 """The columns that any framework can write; ``algo`` may stand beside them."""
@@ -45,7 +45,7 @@ def read_results(path: Path) -> Results:
         text, _ = read_text(path)
         header = _header(text)
         minimal = not {"protocol", "run_id"} & set(header)
-        rows = _minimal_rows(text, path, header) if minimal else read_table(path).rows
+        rows = _minimal_rows(text, path, header) if minimal else read_csv(text, str(path))
     _check(rows, path)
     kept = [row for row in rows if row["unit"] and (minimal or _seeds(row) == unit_seeds(int(row["unit"])))]
     sound = [row for row in kept if row["normalized"] or row["outcome"] != "ok"]
