@@ -196,7 +196,7 @@ def test_settings_make_another_algorithm():
 def test_the_same_runs_are_no_comparison_and_a_unit_stands_once():
     assert compare([run("iql", 0, run_id="a" * 16)], [run("iql", 0, run_id="a" * 16)]).pairs == ()
     assert len(compare([run("iql", 0, run_id="b" * 16)], [run("iql", 0, run_id="a" * 16)]).pairs) == 1
-    with pytest.raises(DataError, match="unit 0 of iql on hopper-replay under obs-random stands twice"):
+    with pytest.raises(DataError, match="my results: unit 0 of iql on hopper-replay under obs-random stands twice"):
         compare([run("iql", 0, 1.0), run("iql", 0, 2.0)], [run("bc")])
 
 

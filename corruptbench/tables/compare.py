@@ -90,7 +90,7 @@ def compare(mine: Sequence[Row], theirs: Sequence[Row]) -> Comparison:
 
     Raises DataError where two runs are the same unit of the same algorithm and cell.
     """
-    ours, table = _grouped(mine), _grouped(theirs)
+    ours, table = _grouped(mine, "my results"), _grouped(theirs, "the table")
     sound: dict[Cell, list[float]] = defaultdict(list)  # both sides: one floor for both
     for row in [*mine, *theirs]:
         if row["outcome"] == "ok" and row["normalized"]:
@@ -162,14 +162,14 @@ def _learner(row: Row) -> Learner:
     return (*(row[name] for name in ("algo", "optimizer", "sam_on", "rho", "track")), *settings)
 
 
-def _grouped(rows: Iterable[Row]) -> dict[Learner, dict[Cell, dict[str, Row]]]:
+def _grouped(rows: Iterable[Row], whose: str) -> dict[Learner, dict[Cell, dict[str, Row]]]:
     """Algorithm -> cell -> unit -> its run."""
     groups: dict[Learner, dict[Cell, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         units = groups[_learner(row)][_place(row)]
         if row["unit"] in units:
             where = f"{row['algo']} on {row['dataset']} under {row['corruption']}"
-            raise DataError(f"unit {row['unit']} of {where} stands twice: needed is one score for each unit")
+            raise DataError(f"{whose}: unit {row['unit']} of {where} stands twice, needed is one score for each unit")
         units[row["unit"]] = row
     return groups
 

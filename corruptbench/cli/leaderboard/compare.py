@@ -3,6 +3,7 @@
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ def main(options: argparse.Namespace) -> int:
     from corruptbench.tables.results import read_results
 
     results = read_results(options.mine)
-    name, table = _table(options.against)
+    name, table, left_out = _table(options.against)
+    results = replace(results, left_out=[*results.left_out, *left_out])
     rows = completed(results, table, options.steps)
     comparison = compare(rows, table)
     if not comparison.pairs and not options.published:
@@ -49,19 +51,19 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(against: str | None) -> tuple[str, "list[Row]"]:
-    """The table's name and its runs."""
+def _table(against: str | None) -> tuple[str, "list[Row]", list[str]]:
+    """The table's name, its runs, and sentences about those that were left out."""
     from corruptbench.suites import suite_names
     from corruptbench.tables import reading
     from corruptbench.tables.results import read_results
 
     if against is None:
-        return "the shipped tables", reading.shipped_runs()
+        return "the shipped tables", reading.shipped_runs(), []
     if against in suite_names():
         path = reading.LEADERBOARD / f"{against}.csv"
         if not path.is_file():
             raise UsageError(f"--against {against}: no table of this suite is shipped")
-        return against, reading.read_table(path).rows
+        return against, reading.read_table(path).rows, []
     if not Path(against).is_file():
         known = ", ".join(suite_names())
         raise UsageError(
@@ -70,7 +72,7 @@ def _table(against: str | None) -> tuple[str, "list[Row]"]:
     found = read_results(Path(against))
     if found.minimal:
         raise UsageError(f"--against {against}: it does not tell its environment and steps, so it can only be MINE")
-    return against, found.rows
+    return against, found.rows, found.left_out
 
 
 # As text
