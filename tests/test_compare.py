@@ -90,7 +90,8 @@ def test_a_cell_is_paired_by_unit():
 
 
 def test_units_are_sorted_as_numbers():
-    assert only_pair(runs("mine", range(12)), runs("iql", [0.0] * 12)).units == tuple(map(str, range(12)))
+    pair = only_pair(runs("mine", range(12)), runs("iql", [0.0] * 12))
+    assert pair.units == pair.cells[0].units == tuple(map(str, range(12)))
 
 
 def test_under_5_units_there_is_no_test():

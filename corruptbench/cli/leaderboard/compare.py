@@ -79,6 +79,8 @@ def _table(against: str | None) -> tuple[str, "list[Row]", list[str]]:
 
 
 def _text(results: "Results", name: str, comparison: "Comparison") -> list[str]:
+    from corruptbench.tables import stats
+
     lines = [f"{results.path} against {name}: normalized scores, a difference is mine - theirs"]
     if results.minimal:
         steps = {int(found.row["steps"]) for pair in comparison.pairs for found in pair.cells}
@@ -90,7 +92,7 @@ def _text(results: "Results", name: str, comparison: "Comparison") -> list[str]:
     for pair in comparison.pairs:
         lines += ["", *_pair_lines(pair)]
     lines.append("")
-    if any(found.interval and len(found.units) < 5 for pair in comparison.pairs for found in pair.cells):
+    if any(found.interval and len(found.units) < stats.FEWEST for pair in comparison.pairs for found in pair.cells):
         lines.append("Intervals of 2 to 4 units are Student's, those of more are the bootstrap's.")
     if comparison.family:
         lines.append(
