@@ -419,6 +419,7 @@ def test_the_script_refuses_a_word_that_it_does_not_know():
     made = script.row_of(source)
     assert tuple(sorted(made)) == tuple(sorted(PUBLISHED))
     assert made in published_scores()
+    assert script.row_of({**source, "provenance": "secondary"})["verified"] == "no"
     for name, word in (("source", "X"), ("corruption", "reward?"), ("mode", "worst"), ("provenance", "rumour")):
         with pytest.raises(KeyError):
             script.row_of({**source, name: word})
@@ -454,6 +455,7 @@ def test_which_published_scores_stand_beside_mine():
     everyone = beside(run(), "mine", rows)  # nobody's name: all of them
     assert {"iql", "tracer", "rdt+adg", "iql+sam"} <= {row["algo"] for row in everyone}
     assert beside(run(rate="0.1"), "iql", rows) == []
+    assert {row["scale"] for row in beside(run(scale="0.5"), "iql", rows)} == {""}  # which do not say theirs
     assert beside(run(options="corruption.clip=true"), "iql", rows) == []
     assert beside(run(environment="Ant-v5"), "iql", rows) == []
     assert beside(run(environment=""), "iql", rows) == []
