@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from corruptbench.cli.leaderboard import build
+from corruptbench.cli.leaderboard import build, compare
 from corruptbench.cli.parser import Parser, Verb
 
-VERBS = {"build": build}
+VERBS = {"build": build, "compare": compare}
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("corruptbench leaderboard", "Tables from records.")
+    parser = Parser("corruptbench leaderboard", "Tables from records, and what is compared with them.")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Verb)
     for name, module in VERBS.items():
         module.add_options(verbs.add_parser(name, help=module.HELP))

@@ -22,8 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from corruptbench.records import RunRecord, each_record
     from corruptbench.store import probe_writable, write_file
-    from corruptbench.tables.build import build_all
-    from corruptbench.tables.reading import LEADERBOARD
+    from corruptbench.tables.build import build_all, with_line
+    from corruptbench.tables.reading import LEADERBOARD, PUBLISHED, SUMS, read_sums
 
     folders = options.records or [LEADERBOARD / "records"]
     for folder in folders:
@@ -36,6 +36,9 @@ def main(options: argparse.Namespace) -> int:
         print("\n".join(broken), file=sys.stderr)
         raise IntegrityError(f"{len(broken)} of {len(found)} records are broken, and no table was written")
     contents = build_all(list(records.values()), options.suite)
+    kept = read_sums(options.out / SUMS) if (options.out / PUBLISHED).is_file() else {}
+    if PUBLISHED in kept:  # made of no records; a new sum would hide what happened to it
+        contents[SUMS] = with_line(contents[SUMS], PUBLISHED, kept[PUBLISHED])
     probe_writable(options.out)
     for name, content in contents.items():
         write_file(options.out / name, content.encode())
