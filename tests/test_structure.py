@@ -47,7 +47,7 @@ LEVELS = (
         "corrupting",
     ),
     ("run", "collect", "bench", "workers"),
-    ("suites", "tables", "contents", "verify"),
+    ("suites", "tables", "contents", "verify", "submission"),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from corruptbench.cli.leaderboard import build
+from corruptbench.cli.leaderboard import build, validate
 from corruptbench.cli.parser import Parser, Verb
 
-VERBS = {"build": build}
+VERBS = {"build": build, "validate": validate}
 
 
 def main(arguments: Sequence[str]) -> int:
