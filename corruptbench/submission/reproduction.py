@@ -11,7 +11,7 @@ from corruptbench.records import RunRecord, contradiction
 from corruptbench.registry import PLUGIN_TIMEOUT
 from corruptbench.rng import PROTOCOL
 from corruptbench.run import RunRequest, execute, plan
-from corruptbench.store import sha256_file
+from corruptbench.store import canonical, sha256_file
 from corruptbench.submission.data import expected
 from corruptbench.submission.reading import UNIVERSAL, Reason, Run, Submission, preset_of
 from corruptbench.submission.reevaluation import Checked, same_stack
@@ -91,7 +91,7 @@ def _different(run: Run, found: RunRecord, folder: Path) -> str | None:
     """What is not the same to the byte."""
     if found.text() != run.record.text():
         ours, theirs = found.to_json(), run.record.to_json()
-        parts = ", ".join(name for name in ours if ours[name] != theirs[name])
+        parts = ", ".join(name for name in ours if canonical(ours[name]) != canonical(theirs[name]))
         return f"trained again on the same stack its record has another {parts}: {_scores(run, found)}"
     if run.has(POLICY) and sha256_file(run.folder / POLICY) != sha256_file(folder / POLICY):
         return "trained again on the same stack its record is the same, and its policy is another"
