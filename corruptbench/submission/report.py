@@ -93,7 +93,8 @@ class Report:
     @property
     def verdict(self) -> str:
         selected = self.submission.suite
-        what = f"{len(self.submission.runs)} runs for {selected.name}-{selected.version}"
+        count = len(self.submission.runs)
+        what = f"{count} run{'s' * (count != 1)} for {selected.name}-{selected.version}"
         if self.accepted:
             return f"{what}, accepted, tier: {self.tier}"
         damaged, broken = len(self.submission.damage), len(self.reasons)
