@@ -59,8 +59,11 @@ class RunRecord:
         return pretty(self.to_json())
 
     @classmethod
-    def read(cls, path: Path) -> "RunRecord":
-        """Raises IntegrityError, naming the file, for one that is damaged or does not belong to its id."""
+    def read(cls, path: Path, *, contradictory: bool = False) -> "RunRecord":
+        """Raises IntegrityError, naming the file, for one that is damaged or does not belong to its id.
+
+        With ``contradictory`` a score need not be that of its returns; :func:`contradiction` tells.
+        """
         try:
             value = read_json(path)
             schema = value["schema"]
@@ -71,7 +74,7 @@ class RunRecord:
             )
             run_id = record.run_id
             wrong = misfit(record, cls, "record") or misfit(record.corruption["audit"], dict, "audit")
-            wrong = wrong or _misnamed(record) or _contradiction(record)
+            wrong = wrong or _misnamed(record) or (None if contradictory else contradiction(record))
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise IntegrityError(f"{path}: not a record of schema {SCHEMA}: {error}") from error
         if wrong:
@@ -109,7 +112,7 @@ def _misnamed(record: RunRecord) -> str | None:
     return next((f"its {kind} {shown(text)} is none" for kind, text, sound in named if not sound(text)), None)
 
 
-def _contradiction(record: RunRecord) -> str | None:
+def contradiction(record: RunRecord) -> str | None:
     """What in a record cannot be: a score that is not that of its returns."""
     if record.evaluation is None or record.score is None:
         return None if record.evaluation is record.score else "it has a score or an evaluation, and not both"
@@ -132,18 +135,29 @@ def each_record(folder: Path) -> Iterator[RunRecord | IntegrityError]:
     A record is compared with the manifest that lies beside it, where one does. Names that begin with a dot are work in
     progress or leftovers, and no runs.
     """
-    for run in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        path, manifest = run / RECORD, run / MANIFEST
-        if not path.is_file() and not manifest.is_file() and not RUN_ID.fullmatch(run.name):
-            continue  # of the user's own
+    for run in run_folders(folder):
         try:
-            if not path.is_file():
-                raise IntegrityError(f"{path}: it is missing")
-            if manifest.is_file():
-                check_manifest(run, RECORD)
-            yield RunRecord.read(path)
+            yield read_run(run)
         except IntegrityError as error:
             yield error
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders below ``folder`` that are runs, in the order of their names; others are the user's own."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [
+        run for run in below if RUN_ID.fullmatch(run.name) or (run / RECORD).is_file() or (run / MANIFEST).is_file()
+    ]
+
+
+def read_run(run: Path, *, contradictory: bool = False) -> RunRecord:
+    """The record in a run's folder; raises IntegrityError as :meth:`RunRecord.read`, and where the manifest differs."""
+    path = run / RECORD
+    if not path.is_file():
+        raise IntegrityError(f"{path}: it is missing")
+    if (run / MANIFEST).is_file():
+        check_manifest(run, RECORD)
+    return RunRecord.read(path, contradictory=contradictory)
 
 
 def read_records(folder: Path) -> list[RunRecord]:

@@ -108,7 +108,7 @@ class Verification:
         """A folder that was published whole; one that a running process exchanges meanwhile is looked at again."""
         while before := _identity(folder):
             try:
-                found = list(_whole(folder))
+                found = list(whole(folder))
                 files = sum(path.is_file() for path in folder.rglob("*"))
             except OSError as error:
                 found, files = [Finding(folder, f"could not be read: {error.strerror}")], 0
@@ -180,8 +180,11 @@ CACHED: dict[str, Callable[[Verification, Path], Iterator[Finding]]] = {
 """What a cache holds, and how each is looked at."""
 
 
-def _whole(folder: Path) -> Iterator[Finding]:
-    """A file is named once: what is no longer what was written need not be readable."""
+def whole(folder: Path) -> Iterator[Finding]:
+    """Everything that is wrong in a folder that was published whole, such as a run's.
+
+    A file is named once: what is no longer what was written need not be readable.
+    """
     found = list(findings(folder) if _has(folder, MANIFEST) else _without_manifest(folder))
     yield from found
     named = {finding.path for finding in found}

@@ -47,7 +47,7 @@ LEVELS = (
         "corrupting",
     ),
     ("request", "attempt", "run", "collect", "bench", "workers"),
-    ("suites", "tables", "sweep", "contents", "verify"),
+    ("suites", "tables", "sweep", "contents", "verify", "submission"),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""
