@@ -1,13 +1,34 @@
 """Statistics over units against values worked out by hand and against a slow bootstrap (section 5)."""
 
 import hashlib
+import itertools
 import math
 import statistics
 
 import numpy as np
 import pytest
 
-from corruptbench.tables.stats import RESAMPLES, interval, mean, std, t_interval, with_floor, worst_quarter
+from corruptbench.errors import DataError
+from corruptbench.tables.stats import (
+    RESAMPLES,
+    aggregate_interval,
+    drop,
+    holm,
+    interval,
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+    profile_band,
+    sign_flip,
+    smallest_p,
+    std,
+    t_interval,
+    with_floor,
+    worst_quarter,
+)
 
 SCORES = [12.0, 30.5, -4.0, 55.25, 21.0, 8.0, 44.0]
 
@@ -139,3 +160,161 @@ def test_students_interval_of_a_few_units():
         assert np.trapezoid(density, x) == pytest.approx(0.475, abs=2e-5)
     assert t_interval([1.0]) is None
     assert t_interval([1.0] * 11) is None
+
+
+# Across cells: (units, cells)
+
+TABLE = [[10.0, 80.0], [20.0, 90.0], [0.0, 130.0], [40.0, -20.0], [30.0, 70.0]]
+"""5 units of 2 cells, with means of 20 and 70."""
+
+
+def test_aggregates_by_hand():
+    ordered = [-20, 0, 10, 20, 30, 40, 70, 80, 90, 130]  # int(2.5) = 2 are cut off at each end
+    assert iqm(TABLE) == pytest.approx(sum(ordered[2:-2]) / 6, rel=1e-15) == 250 / 6
+    assert median(TABLE) == 45.0
+    assert median([[1.0, 5.0, 100.0]]) == 5.0  # over cells, not over scores
+    assert median([[0.0, 5.0, 6.0], [90.0, 5.0, 8.0]]) == 7.0  # of the cells' means 45, 5, 7
+    assert optimality_gap(TABLE) == pytest.approx(100 - (20 * 5 + 320 - 100 + 100 - 100 + 100) / 10)
+    assert optimality_gap([[130.0, 70.0]]) == 15.0  # 30 points above gamma make up for nothing
+    assert optimality_gap([[130.0, 70.0]], gamma=150.0) == 50.0
+    assert iqm([[1.0, 2.0, 9.0]]) == 4.0  # too few to cut any off
+    assert iqm([[1.0, 2.0, 4.0, 90.0]]) == 3.0
+    for statistic in (iqm, median, optimality_gap):
+        assert type(statistic(TABLE)) is float
+
+
+def test_iqm_is_what_scipy_trims():
+    """rliable's is ``scipy.stats.trim_mean(scores, 0.25, axis=None)``: int(0.25 * count) at each end, of all scores."""
+    rng = np.random.default_rng(1)
+    for shape in ((1, 1), (3, 3), (5, 7), (10, 9), (4, 1)):
+        scores = rng.normal(50, 30, shape)
+        kept = sorted(scores.ravel().tolist())
+        for _ in range(int(0.25 * scores.size)):
+            kept = kept[1:-1]
+        assert iqm(scores) == pytest.approx(sum(kept) / len(kept), rel=1e-12)
+
+
+@pytest.mark.parametrize("scores", [[1.0, 2.0], [[1.0, math.nan]], [[math.inf]], [], [[]], np.zeros((2, 0))])
+def test_a_gap_is_refused(scores):
+    """Sorted to the end, a NaN would be cut off by an IQM, and a failed run with it."""
+    for function in (iqm, median, optimality_gap):
+        with pytest.raises(DataError, match=r"needed is \(units, cells\) with a finite number in each place"):
+            function(scores)
+
+
+def test_units_are_resampled_whole():
+    """Cells of a unit that move together do not average out; drawn apart, as independent runs, they would."""
+    assert aggregate_interval(TABLE[:4], iqm, "x") is None
+    shared = np.repeat(np.array(SCORES)[:, None], 20, axis=1)
+    low, high = aggregate_interval(shared, lambda table: float(table.mean()), "x")
+    assert (low, high) == pytest.approx(interval(SCORES, "x"), rel=1e-12)
+    opposed = np.array([SCORES, [100 - score for score in SCORES]]).T
+    assert aggregate_interval(opposed, lambda table: float(table.mean()), "x") == pytest.approx((50, 50))
+    narrow = aggregate_interval(TABLE, iqm, "x", 0.5)
+    wide = aggregate_interval(TABLE, iqm, "x")
+    assert wide == aggregate_interval(np.array(TABLE), iqm, "x")
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    assert aggregate_interval(TABLE, optimality_gap, "x") != aggregate_interval(TABLE, optimality_gap, "y")
+
+
+def test_performance_profile():
+    thresholds = [-50.0, 10.0, 79.9, 80.0, 200.0]
+    assert performance_profile(TABLE, thresholds).tolist() == [1.0, 0.7, 0.3, 0.2, 0.0]  # above, not at
+    assert profile_band(TABLE[:4], thresholds, "x") is None
+    low, high = profile_band(TABLE, thresholds, "x")
+    assert low.shape == high.shape == (5,)
+    assert (low[0], high[0], low[-1], high[-1]) == (1.0, 1.0, 0.0, 0.0)
+    for i, threshold in enumerate(thresholds):
+        shares = [sum(score > threshold for score in unit) / 2 for unit in TABLE]
+        assert (low[i], high[i]) == pytest.approx(interval(shares, "x"))
+    assert profile_band(TABLE, [], "x")[0].shape == (0,)
+
+
+def test_probability_of_improvement():
+    a, b = [[3.0, 1.0], [5.0, 1.0]], [[3.0, 1.0], [4.0, 2.0], [9.0, 0.0]]
+    first = (0.5 + 0 + 0 + 1 + 1 + 0) / 6  # 3 and 5 against 3, 4, 9
+    second = 2 * (0.5 + 0 + 1) / 6
+    assert probability_of_improvement(a, b) == pytest.approx((first + second) / 2)
+    assert probability_of_improvement(b, a) == pytest.approx(1 - (first + second) / 2)
+    assert probability_of_improvement(TABLE, TABLE) == 0.5
+    with pytest.raises(DataError, match="2 are not 1"):
+        probability_of_improvement(a, [[1.0]])
+
+
+def test_drop():
+    assert drop([80.0, 120.0], [30.0, 20.0]) == (75.0, 75.0)
+    assert drop([40.0], [50.0]) == (-10.0, -25.0)
+    assert drop([50.0], [-50.0]) == (100.0, 200.0)
+    assert drop([0.0], [-3.0]) == (3.0, None)  # no share of nothing
+    assert drop([-1.0], [-3.0]) == (2.0, None)
+
+
+def slow_sign_flip(differences):
+    """The share of all 2^n sign patterns whose sum is as far from 0 as the one that was seen."""
+    patterns = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * value for sign, value in zip(signs, differences, strict=True))) for signs in patterns]
+    return sum(total >= sums[0] for total in sums) / len(sums)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([1.0, 2.0, 3.0], 0.25),  # +++ and ---
+        ([5.0] * 5, 0.0625),
+        ([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0], 0.03125),
+        ([1.0, -1.0], 1.0),
+        ([3.0, 1.0, -1.0], 0.75),  # sums 3 5 1 3 and their opposites: 3 is reached by six of eight
+        ([0.0, 0.0, 0.0], 1.0),
+        ([2.0, 0.0, 0.0], 1.0),  # a unit that tied takes no side
+        ([4.0], 1.0),
+        ([], 1.0),
+    ],
+)
+def test_sign_flip_by_hand(differences, p):
+    assert sign_flip(differences) == p == slow_sign_flip(differences)
+    assert sign_flip([-value for value in differences]) == p
+
+
+def test_sign_flip_is_the_slow_one_and_counts_ties():
+    rng = np.random.default_rng(3)
+    for n in range(2, 11):
+        differences = rng.integers(-9, 12, n).astype(float).tolist()  # sums of whole numbers tie, and exactly
+        assert sign_flip(differences) == slow_sign_flip(differences)
+        assert sign_flip([value / 10 for value in differences]) == slow_sign_flip(differences)  # these are rounded
+
+
+def test_sign_flip_of_many_units_is_drawn():
+    """Above 14 units 10,000 patterns and the observed one, always the same: never 0, and near the exact p."""
+    rng = np.random.default_rng(4)
+    differences = rng.normal(0.5, 1, 15).tolist()
+    assert sign_flip(differences) == sign_flip(differences) == pytest.approx(slow_sign_flip(differences), abs=0.02)
+    assert sign_flip([1.0 + i for i in range(40)]) == 1 / 10_001 == smallest_p(40)
+
+
+def test_smallest_p():
+    """What section 5 prints: n = 3 0.25, n = 5 0.0625, n = 10 0.002; a family of 3 makes it three times as large."""
+    assert [smallest_p(n) for n in (0, 1, 2, 3, 5, 10)] == [1.0, 1.0, 0.5, 0.25, 0.0625, 2 / 1024]
+    for n in (3, 5, 10, 14):
+        assert sign_flip([1.0 + i for i in range(n)]) == smallest_p(n)
+        assert holm([smallest_p(n)] * 3) == [smallest_p(n, 3)] * 3
+    assert smallest_p(3, 28) == 1.0
+
+
+def test_holm():
+    """By hand: 3 x 0.01, 2 x 0.02 and 0.04 as it is, but never below the one before."""
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_an_a_a_comparison_and_a_true_difference():
+    """1,000 pairs of 10 units: the same algorithm differs in 5 % at most, one that is two deviations better in 90 %."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, (2, 1000, 10))
+    called = np.mean([sign_flip(pair) < 0.05 for pair in noise[0] - noise[1]])
+    assert called <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+    found = np.mean([sign_flip(pair + 2) < 0.05 for pair in noise[0] - noise[1]])
+    assert found >= 0.9
+    assert not any(sign_flip(pair[:5] + 100) < 0.05 for pair in noise[0])  # 5 units can call none, however clear

@@ -1,14 +1,24 @@
-"""Statistics over units, as pure functions (section 5). A unit is one pair of seeds; episodes are no replication."""
+"""Statistics over units, as pure functions (section 5). A unit is one pair of seeds; episodes are no replication.
+
+Those across cells take arrays of shape ``(units, cells)``, rliable's runs x tasks, without gaps: every unit has a score
+in every cell, with :func:`with_floor` for the ones that failed.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from corruptbench.errors import DataError
 from corruptbench.rng import stream, uniforms
 
 RESAMPLES = 10_000
+FEWEST = 5
+"""Units below which there is no bootstrap interval, no rank and no test."""
+EXACT = 14
+"""Units up to which the sign-flip test goes through all 2^n sign patterns."""
 
 
 def mean(scores: Sequence[float]) -> float:
@@ -30,13 +40,9 @@ def interval(scores: Sequence[float], name: str, level: float = 0.95) -> tuple[f
 
     ``name`` names the random stream, so a table is the same to the byte whenever it is built.
     """
-    n = len(scores)
-    if n < 5:
+    if len(scores) < FEWEST:
         return None
-    chosen = (uniforms(stream("bootstrap", name), RESAMPLES, n) * n).astype(int)
-    means = np.sort(np.asarray(scores)[chosen].mean(1))
-    tail = (1 - level) / 2
-    return float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
+    return _bounds(np.asarray(scores)[_draws(len(scores), name)].mean(1), level)
 
 
 def t_interval(scores: Sequence[float]) -> tuple[float, float] | None:
@@ -73,11 +79,8 @@ def worst_case(scores: Mapping[str, Sequence[float]], name: str, level: float = 
     means = table.mean(1)
     lowest = int(means.argmin())
     n, bounds = table.shape[1], None
-    if n >= 5:
-        chosen = (uniforms(stream("bootstrap", name), RESAMPLES, n) * n).astype(int)
-        replicates = table[:, chosen].mean(2).min(0)
-        tail = (1 - level) / 2
-        bounds = float(np.quantile(replicates, tail)), float(np.quantile(replicates, 1 - tail))
+    if n >= FEWEST:
+        bounds = _bounds(table[:, _draws(n, name)].mean(2).min(0), level)
     return WorstCase(list(scores)[lowest], float(means[lowest]), bounds)
 
 
@@ -92,3 +95,139 @@ def with_floor(scores: Sequence[float | None], sound_in_cell: Sequence[float]) -
         return None
     floor = min(0.0, *sound_in_cell)
     return [floor if score is None else score for score in scores]
+
+
+def iqm(scores: ArrayLike) -> float:
+    """Interquartile mean over all units and cells together: a quarter of the scores is cut off at each end (rliable).
+
+    As many as ``int(0.25 * count)`` are cut, so under 4 scores it is their mean.
+    """
+    ordered = np.sort(_matrix(scores), axis=None)
+    cut = ordered.size // 4
+    return float(ordered[cut : ordered.size - cut].mean())
+
+
+def median(scores: ArrayLike) -> float:
+    """Median over cells of the mean over units (rliable's aggregate_median)."""
+    return float(np.median(_matrix(scores).mean(0)))
+
+
+def optimality_gap(scores: ArrayLike, gamma: float = 100.0) -> float:
+    """How far the scores fall short of ``gamma`` on average; what lies above it makes up for nothing (rliable)."""
+    return float(gamma - np.minimum(_matrix(scores), gamma).mean())
+
+
+def aggregate_interval(
+    scores: ArrayLike, statistic: Callable[[np.ndarray], float], name: str, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Percentile bootstrap of a statistic of ``(units, cells)``; None under 5 units.
+
+    Cells are the strata: each keeps its n scores in every replicate, so none is easier than the benchmark. Units are
+    drawn for all cells together. rliable draws them for each cell anew, as independent runs allow; here the cells of a
+    unit share its seeds, and drawing them apart would make the interval too narrow. ``name`` names the random stream.
+    """
+    table = _matrix(scores)
+    if len(table) < FEWEST:
+        return None
+    replicates = [statistic(table[chosen]) for chosen in _draws(len(table), name)]
+    return _bounds(np.array(replicates, dtype=float), level)
+
+
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    """The fraction of all scores above each threshold, ``(thresholds,)`` (rliable's run-score distribution)."""
+    return _above(scores, thresholds).mean(0)
+
+
+def profile_band(
+    scores: ArrayLike, thresholds: ArrayLike, name: str, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper bound of :func:`performance_profile`, each ``(thresholds,)``; None under 5 units.
+
+    Whole units are resampled as in :func:`aggregate_interval`. The band holds at each threshold, not along all of them.
+    """
+    above = _above(scores, thresholds)
+    if len(above) < FEWEST:
+        return None
+    chosen = _draws(len(above), name)
+    bounds = np.array([_bounds(column[chosen].mean(1), level) for column in above.T]).reshape(-1, 2)
+    return bounds[:, 0], bounds[:, 1]
+
+
+def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> float:
+    """P(a score of a > a score of b) over all pairs of units, mean over cells; a tie counts half (rliable).
+
+    The cells are the same and in the same order, the numbers of units may differ.
+    """
+    mine, theirs = _matrix(a)[:, None], _matrix(b)[None]  # (units a, 1, cells), (1, units b, cells)
+    if mine.shape[2] != theirs.shape[2]:
+        raise DataError(f"the cells of two algorithms are compared: {mine.shape[2]} are not {theirs.shape[2]}")
+    return float(((mine > theirs) + 0.5 * (mine == theirs)).mean())
+
+
+class Drop(NamedTuple):
+    """What corruption costs an algorithm, against its own score on clean data; a gain is negative."""
+
+    points: float  # normalized points
+    percent: float | None  # of the clean score; None where that is not above 0, so there is nothing to lose a share of
+
+
+def drop(clean: Sequence[float] | np.ndarray, corrupted: Sequence[float] | np.ndarray) -> Drop:
+    """Robustness drop: mean clean score - mean corrupted score, and the same as a share of the clean one."""
+    start = float(np.mean(clean))
+    points = start - float(np.mean(corrupted))
+    return Drop(points, 100 * points / start if start > 0 else None)
+
+
+def sign_flip(differences: ArrayLike) -> float:
+    """Two-sided p of paired differences, one a unit, by the sign-flip permutation test of their sum.
+
+    If two algorithms are the same, each difference could as well have the other sign. p is the share of sign patterns
+    whose sum is at least as far from 0: of all 2^n up to 14 units, and above that of 10,000 patterns of a fixed stream
+    and the observed one, (k + 1)/(m + 1).
+    """
+    values = np.asarray(differences, dtype=float)
+    n = len(values)
+    if n <= EXACT:
+        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)  # (patterns, units), the first as observed
+    else:
+        signs = np.vstack([np.ones(n), np.where(uniforms(stream("sign-flip", n), RESAMPLES, n) < 0.5, -1.0, 1.0)])
+    sums = np.abs((signs * values).sum(1))
+    rounding = 1e-12 * np.abs(values).sum()  # a sum in another order is a tie
+    return float(np.mean(sums >= sums[0] - rounding))
+
+
+def smallest_p(n: int, family: int = 1) -> float:
+    """The smallest p that :func:`sign_flip` of n units and :func:`holm` over ``family`` comparisons can reach."""
+    return min(1.0, family * (2.0 ** (1 - n) if n <= EXACT else 1 / (RESAMPLES + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p of a family of comparisons, in their order: below 0.05 all hold with 95 % together."""
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def _matrix(scores: ArrayLike) -> np.ndarray:
+    """Scores as ``(units, cells)``; raises DataError for a gap, which sorting would put where an IQM cuts it off."""
+    table = np.asarray(scores, dtype=float)
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+        raise DataError(f"scores of shape {table.shape}: needed is (units, cells) with a finite number in each place")
+    return table
+
+
+def _above(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    """Each unit's share of cells above each threshold, ``(units, thresholds)``."""
+    return (_matrix(scores)[:, :, None] > np.asarray(thresholds, dtype=float)).mean(1)
+
+
+def _draws(n: int, name: str) -> np.ndarray:
+    """Which units each bootstrap replicate takes, ``(RESAMPLES, n)``."""
+    return (uniforms(stream("bootstrap", name), RESAMPLES, n) * n).astype(int)
+
+
+def _bounds(replicates: np.ndarray, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    return float(np.quantile(replicates, tail)), float(np.quantile(replicates, 1 - tail))
