@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from corruptbench.cli.leaderboard import build
+from corruptbench.cli.leaderboard import build, report
 from corruptbench.cli.parser import Parser, Verb
 
-VERBS = {"build": build}
+VERBS = {"build": build, "report": report}
 
 
 def main(arguments: Sequence[str]) -> int:
