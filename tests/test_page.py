@@ -210,23 +210,26 @@ def test_failures_are_named(page, records):
     assert text.count("it diverged") == 2
 
 
-@pytest.mark.parametrize(
-    ("units", "word", "says"),
-    [
-        (2, "incomplete", "8 of the suite's 24 rows have a run, and the shortest of those 2 units."),
-        (5, "preliminary", "Every row has at least 5 units."),
-        (10, "ranked", "Every row has at least 10 units."),
-    ],
-)
-def test_how_complete_a_suite_is(units, word, says, tmp_path):
-    threats = THREATS if units >= 5 else {name: THREATS[name] for name in ("none", "obs-random")}
-    contents = render([section([(tmp_path, run) for run in made_up(units, threats=threats)], MADE_UP)])
-    text = contents["index.html"].decode()
-    shown = set(re.findall('class="standing ([a-z]+)"', text))
-    assert shown == {word}
-    assert says in " ".join(text.split())
-    assert text.count("not run") == (0 if units >= 5 else 16)
-    assert "figures/made-up-hopper-replay-learning.svg" not in contents  # there are no curves
+@pytest.mark.parametrize(("units", "word"), [(4, "incomplete"), (5, "preliminary"), (9, "preliminary"), (10, "ranked")])
+def test_how_complete_a_suite_is(units, word, tmp_path):
+    some = {name: THREATS[name] for name in ("none", "obs-random")}
+    selected = dataclasses.replace(MADE_UP, corruptions=tuple(some), algorithms=("bc", "iql"))
+    made = made_up(units, {"bc": ("bc", None), "iql": ("iql", None)}, some)
+    guest = record("guest", 0, 5.0, "none")  # with a single unit
+    found = section([(tmp_path, run) for run in (*made, guest)], selected)
+    assert (found.standing, found.coverage) == (word, (4, 4, units))
+    lacking = section([(tmp_path, run) for run in made if run.spec.corruption.name == "none"], selected)
+    assert (lacking.standing, lacking.coverage) == ("incomplete", (2, 4, units))
+
+
+def test_what_is_missing_is_shown(tmp_path):
+    threats = {name: THREATS[name] for name in ("none", "obs-random")}
+    contents = render([section([(tmp_path, run) for run in made_up(2, threats=threats)], MADE_UP)])
+    text = " ".join(contents["index.html"].decode().split())
+    assert set(re.findall('class="standing ([a-z]+)"', text)) == {"incomplete"}
+    assert "8 of the suite's 24 rows have a run, and the shortest of those 2 units." in text
+    assert text.count("not run") == 16
+    assert not [name for name in contents if "learning" in name or "severity" in name]  # there is nothing to draw
 
 
 def test_a_cell_without_a_sound_run_has_no_mean(tmp_path):

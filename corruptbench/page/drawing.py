@@ -96,6 +96,8 @@ def picture(name: str, title: str, text: str, size: tuple[float, float], draw: C
         draw(figure)
         figure.suptitle(title, x=0.01, horizontalalignment="left")  # where a narrow screen begins
         svg, png = io.BytesIO(), io.BytesIO()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # both files have the layout that was found, and it takes most of the time
         about = {"Creator": None, "Date": None, "Format": None, "Type": None}
         figure.savefig(svg, format="svg", metadata=about)
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})

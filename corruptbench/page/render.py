@@ -11,7 +11,7 @@ from corruptbench.errors import UsageError
 from corruptbench.page.figures import figures
 from corruptbench.page.grid import FLAGS
 from corruptbench.page.section import Section
-from corruptbench.tables.labels import label, threat
+from corruptbench.tables.labels import threat
 
 PAGE = "index.html"
 FIGURES = "figures"
@@ -43,7 +43,6 @@ def render(sections: Sequence[Section]) -> dict[str, bytes]:
         drawn=drawn,
         folder=FIGURES,
         flags=FLAGS,
-        label=label,
         threat=threat,
         inline=lambda picture: Markup(picture.inline()),  # drawn here, and matplotlib escapes the text in it
         script=Markup(script),

@@ -58,12 +58,27 @@ class Section:
         return tuple(grid(found, self.learners, threats) for found in rows.values() if found)
 
     @cached_property
+    def _by_cell(self) -> dict[tuple[str, ...], list[Row]]:
+        groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row in self.runs:
+            groups[_key(row)].append(row)
+        return dict(groups)
+
+    @cached_property
     def by_place(self) -> dict[Place, list[Row]]:
         """The runs that stand behind a place of a grid."""
         places: dict[Place, list[Row]] = defaultdict(list)
-        for row in self.runs:
-            places[learner(row), row["dataset"], Threat.of(row)].append(row)
+        for rows in self._by_cell.values():
+            places[learner(rows[0]), rows[0]["dataset"], Threat.of(rows[0])] += rows
         return dict(places)
+
+    @cached_property
+    def _labels(self) -> dict[tuple[str, ...], str]:
+        rows = {_key(row): row for row in (*self.runs, *self.summary)}  # a label asks installed packages
+        return {key: label(row) for key, row in rows.items()}
+
+    def label(self, row: Row) -> str:
+        return self._labels[_key(row)]
 
     @cached_property
     def floors(self) -> dict[tuple[str, ...], float | None]:
@@ -84,7 +99,7 @@ class Section:
 
     def behind(self, row: Row) -> list[Row]:
         """The runs of a row of the summary, none for an ensemble's worst case."""
-        return [run for run in self.runs if all(run[name] == row[name] for name in CELL)]
+        return self._by_cell.get(_key(row), [])
 
     @property
     def flags(self) -> list[str]:
@@ -117,6 +132,11 @@ class Section:
         ]
         present = [count for count in counts if count]
         return len(present), len(wanted), min(present, default=0)
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    """What makes runs one row of the summary."""
+    return tuple(row[name] for name in CELL)
 
 
 def section(found: Sequence[tuple[Path, RunRecord]], selected: Suite) -> Section:
