@@ -59,15 +59,15 @@ def heat(section: Section, grid: Grid) -> Picture:
                 for entry in entries:
                     failed = f"{entry.row['failed']} of {entry.row['n']} failed" * (entry.row["failed"] != "0")
                     lines += filter(None, [entry.score or "no mean", entry.shown_change, failed, *entry.notes])
-                axes.text(across, down, "\n".join(lines), ha="center", va="center", fontsize=7 if len(lines) > 2 else 8)
+                words = "\n".join(lines or ["not run"])
+                axes.text(across, down, words, ha="center", va="center", fontsize=7 if len(lines) > 2 else 8)
         axes.set(xlim=(-0.5, len(grid.threats) - 0.5), ylim=(len(grid.learners) - 0.5, -0.5))
-        axes.set_xticks(range(len(grid.threats)), [heading(where) for where in grid.threats], fontsize=8)
-        axes.tick_params("x", rotation=30 if len(grid.threats) > 6 else 0)
+        axes.set_xticks(range(len(grid.threats)), [heading(where) for where in grid.threats], fontsize=7.5)
         axes.set_yticks(range(len(grid.learners)), [short(name) for name in grid.learners])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    size = max(WIDTH, 1.6 + 0.85 * len(grid.threats)), 1.4 + 0.55 * len(grid.learners)
+    size = max(WIDTH, 1.6 + len(grid.threats)), 1.4 + 0.55 * len(grid.learners)
     title = f"{section.title}, {grid.dataset}: mean score, and its change from the clean score"
     text = (
         "A learner in each line, a threat model in each column: the numbers of the heat map, darker for a higher score."
