@@ -70,7 +70,7 @@ def differing(settings: Any, base: Any = None) -> dict[str, Any]:
 
 def _changed(settings: Any, base: Any = None) -> dict[str, str]:
     """As :func:`differing`, with values as people write them."""
-    return {name: _text(value) for name, value in differing(settings, base).items()}
+    return {name: text(value) for name, value in differing(settings, base).items()}
 
 
 def _option(flag: str, value: str) -> list[str]:
@@ -78,7 +78,8 @@ def _option(flag: str, value: str) -> list[str]:
     return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A setting's value as people write it."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

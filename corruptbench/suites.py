@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from corruptbench import command, settings
 from corruptbench.corruptions.auto import members
 from corruptbench.data import home
+from corruptbench.errors import UsageError
+from corruptbench.names import check_name
 from corruptbench.optimizers import optimizer_for
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
+from corruptbench.request import RunRequest
 from corruptbench.rng import unit_seeds
-from corruptbench.run import RunRequest
 from corruptbench.spec import DEFAULT_STEPS
+from corruptbench.yaml_files import read_yaml
 
 PRESET = "corruption.preset="
 
@@ -37,8 +41,8 @@ class Suite:
         """Every run of the suite, unit by unit, so that an unfinished one has whole units."""
         for unit in range(self.units):
             for dataset in self.datasets:
-                for corrupt in self.threats:
-                    for shown in self.algorithms:
+                for shown in self.algorithms:  # so that runs side by side don't wait for one attack
+                    for corrupt in self.threats:
                         algo, plus, optimizer = shown.partition("+")
                         yield RunRequest(
                             algo,
@@ -107,8 +111,25 @@ def _threat_of(record: RunRecord) -> tuple[str, float, float, tuple[str, ...]]:
 
 
 def suite(name: str) -> Suite:
-    """The suite of ``configs/suites/<name>.yaml``; raises UsageError for an unknown name or key."""
-    return settings.build(Suite, {"name": name, **settings.named("suites", name)}, f"suite {name}")
+    """The suite of ``configs/suites/<name>.yaml``, or of a YAML file of one's own, which is called by its path.
+
+    Raises UsageError for an unknown name or key, and for what is no suite.
+    """
+    if name.endswith(".yaml"):
+        path = Path(name)
+        check_name(path.stem, "suite")
+        content = read_yaml(path)
+    else:
+        path, content = Path(f"{name}.yaml"), settings.named("suites", name)
+    found = settings.build(Suite, {**content, "name": path.stem}, f"suite {name}")
+    for threat in found.threats:
+        threat_key(threat)
+    for field in ("datasets", "corruptions", "algorithms"):
+        if not getattr(found, field):
+            raise UsageError(f"suite {name}: {field} are none, needed is one and more")
+    if found.units < 1 or found.steps < 1:
+        raise UsageError(f"suite {name}: units are {found.units} and steps {found.steps}, allowed is 1 and above")
+    return found
 
 
 def suite_names() -> Iterable[str]:

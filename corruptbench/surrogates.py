@@ -103,6 +103,14 @@ def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:
     return trained
 
 
+def is_at_hand(dataset: TransitionDataset) -> bool:
+    """Whether :func:`surrogate_for` would find the dataset's surrogate."""
+    try:
+        return any(_read(folder, dataset) for folder in (ASSETS / dataset.id, cache_folder(dataset)))
+    except IntegrityError:
+        return False
+
+
 def _read(folder: Path, dataset: TransitionDataset) -> TrainedCritics | None:
     """The surrogate in a folder, None where there is none of the dataset; raises IntegrityError for a damaged one."""
     path, card = folder / WEIGHTS, folder / CARD

@@ -4,12 +4,13 @@ One thread a run and several runs at once is the fastest choice for networks of 
 the folder of their results: what a run computes does not depend on how many others are under way.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from tqdm import tqdm
 
@@ -20,27 +21,36 @@ PATIENCE = 8
 
 
 def side_by_side(commands: Sequence[Sequence[str]], workers: int) -> list[int]:
-    """Runs ``corruptbench`` with each list of arguments, at most ``workers`` at a time; their exit codes in order.
+    """Runs ``corruptbench`` with each list of arguments, at most ``workers`` at a time; their exit codes in order."""
+    codes = [0] * len(commands)
+    bar = tqdm(total=len(commands), unit="run", desc=f"{workers} workers", disable=None)
+    with bar, contextlib.closing(as_they_end(commands, workers)) as ends:
+        for number, code in ends:
+            codes[number] = code
+            bar.update()
+    return codes
+
+
+def as_they_end(commands: Sequence[Sequence[str]], workers: int) -> Generator[tuple[int, int], None, None]:
+    """Yields number and exit code of each command as it ends, minus the signal where one ended it.
 
     What they print goes nowhere, what they warn of to standard error. Whatever ends this ends them: a signal reaches
     them, and they stop with a checkpoint; and where this is killed, their standard input ends.
     """
     waiting = deque(enumerate(commands))
     running: dict[int, subprocess.Popen] = {}
-    codes = [0] * len(commands)
     try:
-        with tqdm(total=len(commands), unit="run", desc=f"{workers} workers", disable=None) as bar:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    number, arguments = waiting.popleft()
-                    running[number] = _start(arguments)
-                for number, process in list(running.items()):
-                    try:
-                        codes[number] = process.wait(timeout=0.1)
-                    except subprocess.TimeoutExpired:
-                        continue
-                    _close(running.pop(number))
-                    bar.update()
+        while waiting or running:
+            while waiting and len(running) < workers:
+                number, arguments = waiting.popleft()
+                running[number] = _start(arguments)
+            for number, process in list(running.items()):
+                try:
+                    code = process.wait(timeout=0.1)
+                except subprocess.TimeoutExpired:
+                    continue
+                _close(running.pop(number))
+                yield number, code
     finally:
         for process in running.values():
             process.terminate()
@@ -52,7 +62,6 @@ def side_by_side(commands: Sequence[Sequence[str]], workers: int) -> list[int]:
                 process.kill()
                 process.wait()
             _close(process)
-    return codes
 
 
 def _close(process: subprocess.Popen) -> None:

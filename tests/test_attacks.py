@@ -11,8 +11,8 @@ import pytest
 import torch
 from test_report import HOPPER, record, summary_of, tables
 
-from corruptbench import corrupting, surrogates
-from corruptbench import run as running
+from corruptbench import attempt, corrupting, surrogates
+from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.corrupting import computed_or_cached, corrupt, corruption_spec, named_corruption
 from corruptbench.corruptions.auto import ENSEMBLES, members
@@ -20,8 +20,9 @@ from corruptbench.data import load
 from corruptbench.data.describe import audit_text
 from corruptbench.errors import ResourceError, UsageError
 from corruptbench.registry import CORRUPTIONS
+from corruptbench.request import RunRequest
 from corruptbench.rng import unit_seeds
-from corruptbench.run import RunRequest, execute, plan
+from corruptbench.run import execute, plan
 from corruptbench.spec import CorruptionSpec
 from corruptbench.store import check_manifest
 from corruptbench.suites import Suite, threat_key
@@ -35,8 +36,8 @@ SEED = unit_seeds(0)[1]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     """Few episodes, a surrogate of 20 steps, a cache of its own."""
-    monkeypatch.setattr(running, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(running, "CURVE_EPISODES", 1)
+    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
     monkeypatch.setattr(surrogates, "STEPS", 20)
     monkeypatch.setattr(surrogates, "write_surrogate", partial(surrogates.write_surrogate, engine="eager"))
     monkeypatch.setenv("CORRUPTBENCH_CACHE", str(tmp_path / "cache"))
@@ -55,7 +56,7 @@ def asked(file, corrupt="none", algo="iql", **changes):
 
 
 def done(request, out):
-    return execute(plan(request, out, engine="eager"), out, engine="eager")
+    return execute(plan(request, out, Setup(engine="eager")), out, Setup(engine="eager"))
 
 
 def command(*arguments):
@@ -98,7 +99,7 @@ def test_white_box_attacks_the_learner_itself(small_file, tmp_path, caplog):
     """Its own algorithm, optimizer and unit on the clean data, as a run that stands beside it and is found again."""
     white = asked(small_file, "act-adv:surrogate=white-box,rate=0.2", algo="riql", optimizer="sam", unit=3)
     with caplog.at_level("INFO"):
-        planned = plan(white, tmp_path, engine="eager")
+        planned = plan(white, tmp_path, Setup(engine="eager"))
     assert "white-box: riql is trained on the clean data first" in caplog.text
     clean = plan(dataclasses.replace(white, corrupt="none"), tmp_path)
     assert clean.spec.train_seed == planned.spec.train_seed
@@ -107,10 +108,10 @@ def test_white_box_attacks_the_learner_itself(small_file, tmp_path, caplog):
     before = weights.stat().st_mtime_ns
     assert planned.surrogate.sha256 == surrogates.sha256_file(weights)
     assert planned.spec.corruption.options == {"surrogate": "white-box"}
-    found = execute(planned, tmp_path, engine="eager")
+    found = execute(planned, tmp_path, Setup(engine="eager"))
     assert found.outcome == "ok"
     assert found.corruption["audit"]["act"]["value_after"] < found.corruption["audit"]["act"]["value_before"]
-    assert plan(white, tmp_path, engine="eager").spec == planned.spec
+    assert plan(white, tmp_path, Setup(engine="eager")).spec == planned.spec
     assert weights.stat().st_mtime_ns == before
     assert "--corrupt act-adv:rate=0.2,surrogate=white-box" in planned.command
 
@@ -118,7 +119,7 @@ def test_white_box_attacks_the_learner_itself(small_file, tmp_path, caplog):
 def test_white_box_has_the_settings_of_the_learner_that_is_attacked(small_file, tmp_path):
     """A preset has a row for the attack and none for the clean data: the surrogate takes that of the attack."""
     request = asked(small_file, "dyn-adv:surrogate=white-box", algo="riql", preset="riql-oracle")
-    planned = plan(request, tmp_path, engine="eager")
+    planned = plan(request, tmp_path, Setup(engine="eager"))
     assert planned.agent.alpha == 0.5
     assert planned.surrogate.model.agent == planned.agent
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from corruptbench import attempt, settings
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
 from corruptbench.corruptions.auto import ENSEMBLES
 from corruptbench.optimizers import OPTIMIZERS
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
+from corruptbench.request import RunRequest, preset
 from corruptbench.settings import names
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -39,8 +41,8 @@ def untrained(monkeypatch):
     def trained(*arguments, **settings):
         pytest.fail("a run began")
 
-    for name in ("computed_or_cached", "Learner", "with_surrogate"):
-        monkeypatch.setattr(running, name, trained)
+    for module, name in ((attempt, "computed_or_cached"), (attempt, "Learner"), (running, "with_surrogate")):
+        monkeypatch.setattr(module, name, trained)
 
 
 @pytest.fixture
@@ -157,7 +159,8 @@ UNKNOWN = {
     ),
     "suite": (
         ["leaderboard", "build", "--suite", "cor", "--out", "out"],
-        "corruptbench leaderboard: unknown suite 'cor': known are core (did you mean 'core'?)",
+        "corruptbench leaderboard: unknown suite 'cor': known are core, d4rl, full, severity, smoke, tiny "
+        "(did you mean 'core'?)",
     ),
 }
 
@@ -516,7 +519,7 @@ def test_a_config_file_goes_before_the_defaults_and_after_the_flags(config, requ
     request = request_of(*given)
     assert (request.algo, request.corrupt, request.unit, request.steps) == ("riql", "obs-random:rate=0.1", 3, 700)
     assert (request.optimizer, request.rho, request.sam_on) == ("sam", 0.1, ("V", "actor"))
-    agent = running.settings.build(ALGORITHMS.get("riql"), request.algo_options, "")
+    agent = settings.build(ALGORITHMS.get("riql"), request.algo_options, "")
     assert (agent.alpha, agent.hidden, agent.critics, agent.beta) == (0.4, (16, 8), 3, 3.0)
 
     flags = ["--corrupt", "none", "--unit", "4", "--steps", "9", "--rho", "0.2", "--sam-on", "Q", "--riql.alpha", "0.1"]
@@ -524,7 +527,7 @@ def test_a_config_file_goes_before_the_defaults_and_after_the_flags(config, requ
         request = request_of(*arguments)
         assert (request.algo, request.corrupt, request.unit, request.steps) == ("riql", "none", 4, 9)
         assert (request.optimizer, request.rho, request.sam_on) == ("sam", 0.2, ("Q",))
-        agent = running.settings.build(ALGORITHMS.get("riql"), request.algo_options, "")
+        agent = settings.build(ALGORITHMS.get("riql"), request.algo_options, "")
         assert (agent.alpha, agent.hidden, agent.critics, agent.beta) == (0.1, (16, 8), 3, 3.0)
 
 
@@ -535,7 +538,7 @@ def test_a_flag_names_another_algorithm_than_the_config_file(config, request_of)
 
 def test_settings_that_are_not_named_are_the_defaults(request_of):
     request = request_of("--algo", "iql", "--corrupt", "none")
-    assert request == running.RunRequest("iql", "none")
+    assert request == RunRequest("iql", "none")
     assert (request.steps, request.unit, request.optimizer, request.rho) == (50_000, 0, "adam", 0.05)
 
 
@@ -672,9 +675,9 @@ def oracle(monkeypatch):
     """Plans RIQL with the preset; no surrogate is trained, because none is asked."""
     monkeypatch.setattr(running, "with_surrogate", lambda corruption, dataset, out: (corruption, AnySurrogate()))
 
-    def planned(dataset, corrupt, env="Hopper-v5", **settings):
+    def planned(dataset, corrupt, env="Hopper-v5", **others):
         env = env if dataset.startswith("file:") else None
-        request = running.RunRequest("riql", corrupt, dataset=dataset, preset="riql-oracle", env=env, **settings)
+        request = RunRequest("riql", corrupt, dataset=dataset, preset="riql-oracle", env=env, **others)
         return running.plan(request)
 
     return planned
@@ -685,7 +688,7 @@ def oracle(monkeypatch):
 def test_the_preset_holds_the_authors_table(family, mode):
     for element, (sigma, quantile, critics) in zip(ELEMENTS, RELEASE[family, mode], strict=True):
         corruption = CORRUPTIONS.get(f"{element}-{mode}")()
-        row, track = running.preset(
+        row, track = preset(
             "riql-oracle", "riql", {"halfcheetah": "HalfCheetah-v5"}.get(family, f"{family.title()}-v5"), corruption
         )
         assert (row["critics"], row["alpha"], track) == (critics, quantile, "oracle")
@@ -716,7 +719,7 @@ def test_the_preset_finds_a_file_in_any_folder(oracle, small_file, tmp_path):
 
 
 def test_the_presets_one_ninth_is_exact():
-    row, _ = running.preset("riql-oracle", "riql", "Walker2d-v5", CORRUPTIONS.get("rew-random")())
+    row, _ = preset("riql-oracle", "riql", "Walker2d-v5", CORRUPTIONS.get("rew-random")())
     assert row["delta"] == 1 / 9
 
 
@@ -740,12 +743,12 @@ def test_a_cell_without_a_row_keeps_the_universal_settings(oracle, small_file, t
     monkeypatch.chdir(tmp_path)
     name, corrupt = "hopper.hdf5", "none"
     Path(name).symlink_to(small_file)
-    ant = running.preset("riql-oracle", "riql", "Ant-v5", CORRUPTIONS.get("obs-random")())
+    ant = preset("riql-oracle", "riql", "Ant-v5", CORRUPTIONS.get("obs-random")())
     assert ant == ({}, "universal")
     planned = oracle(f"file:{name}", corrupt)
     assert planned.agent == ALGORITHMS.get("riql")()
     assert planned.spec.track == "universal"
-    plain = running.plan(running.RunRequest("riql", corrupt, dataset=f"file:{name}", env="Hopper-v5"))
+    plain = running.plan(RunRequest("riql", corrupt, dataset=f"file:{name}", env="Hopper-v5"))
     assert planned.spec.run_id == plain.spec.run_id
 
 

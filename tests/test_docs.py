@@ -55,6 +55,21 @@ def test_the_tables_of_the_attacks_are_made_from_the_measurements():
     assert f"<!-- coordinates -->\n{table.coordinates(rows)}\n<!-- /coordinates -->" in doc
 
 
+def test_what_the_docs_say_of_the_statistics_is_what_the_script_simulates():
+    """All but the bootstrap's coverage, which takes long."""
+    check = script("statistics_check")
+    doc = (ROOT / "docs" / "statistics.md").read_text("utf-8")
+    assert f"<!-- smallest -->\n{check.smallest()}\n<!-- /smallest -->" in doc
+    assert f"<!-- test -->\n{check.test_table()}\n<!-- /test -->" in doc
+    for kind in check.SCORES:
+        assert check.coverage_row(kind, 3) in doc
+    rates = dict(re.findall(r"^\| normal \| (\d+) \| (.*) % \|$", check.test_table(), re.MULTILINE))
+    alike, apart = map(float, rates["10"].split(" % | "))
+    assert alike <= 5 + 1.4 * 3 / 2  # three standard errors of 1,000 pairs
+    assert apart >= 90
+    assert rates["5"] == "0.0 % | 0.0"
+
+
 def test_every_listed_run_has_its_record_and_curve(results):
     for row in read_csv((LEADERBOARD / "core.csv").read_text()):
         folder = LEADERBOARD / "records" / row["run_id"]

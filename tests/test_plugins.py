@@ -14,13 +14,14 @@ import textwrap
 import numpy as np
 import pytest
 
-from corruptbench import corrupting
+from corruptbench import attempt, corrupting
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
 from corruptbench.errors import PluginError, UsageError
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS, PLUGIN_MODULE, load_plugin, source_sha256
+from corruptbench.request import RunRequest
 from corruptbench.weights import load_weights
 
 
@@ -33,8 +34,8 @@ def restored(monkeypatch, tmp_path):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(corrupting, "can_be_isolated", lambda *_: False)  # that has a file of tests to itself
-    monkeypatch.setattr(running, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(running, "CURVE_EPISODES", 2)
+    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(attempt, "CURVE_EPISODES", 2)
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -151,7 +152,7 @@ def plan_of(small_file):
     def planned(*plugins, algo="bc", corrupt="my-noise"):
         for path in plugins:
             load_plugin(path)
-        return running.plan(running.RunRequest(algo, corrupt, dataset=f"file:{small_file}", env="Hopper-v5"))
+        return running.plan(RunRequest(algo, corrupt, dataset=f"file:{small_file}", env="Hopper-v5"))
 
     return planned
 

@@ -18,15 +18,18 @@ import numpy as np
 import pytest
 from builders_steps import steps_of, write
 
+from corruptbench import attempt
 from corruptbench import run as running
+from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
 from corruptbench.errors import IntegrityError
 from corruptbench.evaluate import evaluate
 from corruptbench.records import RunRecord, read_records
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
+from corruptbench.request import RunRequest
 from corruptbench.rng import episode_seeds, unit_seeds
-from corruptbench.run import RunRequest, execute, plan
+from corruptbench.run import execute, plan
 from corruptbench.spec import RunSpec
 from corruptbench.types import Streams
 from corruptbench.weights import load_weights
@@ -48,8 +51,8 @@ EPISODES = 4
 @pytest.fixture(autouse=True)
 def few_episodes(monkeypatch):
     """A hundred episodes are run in processes of their own, once; here they would only take time."""
-    monkeypatch.setattr(running, "FINAL_EPISODES", EPISODES)
-    monkeypatch.setattr(running, "CURVE_EPISODES", 2)
+    monkeypatch.setattr(attempt, "FINAL_EPISODES", EPISODES)
+    monkeypatch.setattr(attempt, "CURVE_EPISODES", 2)
 
 
 @pytest.fixture
@@ -93,8 +96,8 @@ def finished(small_file, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             patch.setenv(name, "1")
-        patch.setattr(running, "FINAL_EPISODES", EPISODES)
-        patch.setattr(running, "CURVE_EPISODES", 2)
+        patch.setattr(attempt, "FINAL_EPISODES", EPISODES)
+        patch.setattr(attempt, "CURVE_EPISODES", 2)
         assert main(arguments_for(small_file, out)) == 0
     return only_folder(out)
 
@@ -214,8 +217,8 @@ def test_the_last_point_of_a_curve_is_the_policy_at_the_end(small_file, tmp_path
     """Evaluating on the way moves nothing: the weights are those of a run that is never looked at."""
     planned = plan(request_for(small_file))
     for every in (15, 40):
-        monkeypatch.setattr(running, "CURVE_EVERY", every)
-        execute(planned, tmp_path / str(every), engine="eager")
+        monkeypatch.setattr(attempt, "CURVE_EVERY", every)
+        execute(planned, tmp_path / str(every), Setup(engine="eager"))
     often, once = (tmp_path / every / planned.spec.run_id for every in ("15", "40"))
     assert [line.split(",")[0] for line in (often / "curve.csv").read_text().splitlines()] == ["step", "15", "30", "40"]
     assert (often / "curve.csv").read_text().splitlines()[-1] == (once / "curve.csv").read_text().splitlines()[-1]
@@ -355,7 +358,7 @@ def test_what_the_gate_saw_stands_in_the_record(small_file, tmp_path):
         file["rewards"][5] = np.nan
         file["actions"][100, 0] = 2.0
     planned = plan(request_for(path, on_nonfinite="drop-episode"))
-    record = execute(planned, tmp_path / "out", engine="eager")
+    record = execute(planned, tmp_path / "out", Setup(engine="eager"))
     gate = record_of(tmp_path / "out" / record.run_id)["dataset"]["gate"]
     assert gate["repairs"]["dropped_episodes"]["episodes"] == 1
     assert gate["warnings"]["actions_out_of_bounds"] == {"count": 1, "largest": 2.0}
@@ -377,7 +380,7 @@ def test_a_run_without_a_score_needs_no_environment(small_file, tmp_path, monkey
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "evaluate", no_environment)
+        patch.setattr(attempt, "evaluate", no_environment)
         patch.setattr(running, "make", no_environment)
         assert main(arguments_for(small_file, tmp_path / "a", "--no-score")) == 0
     folder = only_folder(tmp_path / "a")
@@ -416,7 +419,7 @@ def test_a_dataset_without_references_gets_raw_returns_and_says_so(tmp_path, cap
 
 def test_a_second_run_finds_the_record_says_so_and_changes_nothing(finished, small_file, caplog, monkeypatch):
     before = content(finished)
-    monkeypatch.setattr(running, "Learner", lambda *_, **__: pytest.fail("it was trained again"))
+    monkeypatch.setattr(attempt, "Learner", lambda *_, **__: pytest.fail("it was trained again"))
     caplog.set_level(logging.INFO)
     assert main(arguments_for(small_file, finished.parent)) == 0
     assert f"{finished} holds this run already (ok); --force does it again" in caplog.messages
@@ -505,7 +508,7 @@ def test_the_training_seed_moves_the_weights_and_the_corruption_seed_the_data(sm
     records = {}
     for seeds in ((0, 0), (1, 0), (0, 1)):
         planned = plan(request_for(small_file, unit=None, train_seed=seeds[0], corruption_seed=seeds[1]))
-        execute(planned, tmp_path, engine="eager")
+        execute(planned, tmp_path, Setup(engine="eager"))
         folder = tmp_path / planned.spec.run_id
         weights = (folder / "agent.safetensors").read_bytes()
         records[seeds] = (record_of(folder)["corruption"]["sha256"], weights)
@@ -707,8 +710,8 @@ def test_a_diverging_run_leaves_a_whole_record_and_is_found_again(small_file, tm
 
 
 def test_an_action_that_is_not_finite_is_a_divergence(small_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(running.Learner, "check", lambda *_: None)
+    monkeypatch.setattr(attempt.Learner, "check", lambda *_: None)
     planned = plan(request_for(small_file, algo_options={**TINY, "learning_rate": 1e30}))
-    record = execute(planned, tmp_path, engine="eager")
+    record = execute(planned, tmp_path, Setup(engine="eager"))
     assert (record.outcome, record.score) == ("diverged", None)
     assert record.reason == "the policy returned an action that is not finite, after 0 steps of evaluation"

@@ -46,8 +46,8 @@ LEVELS = (
         "command",
         "corrupting",
     ),
-    ("run", "collect", "bench", "workers"),
-    ("suites", "tables", "contents", "verify"),
+    ("request", "attempt", "run", "collect", "bench", "workers"),
+    ("suites", "tables", "sweep", "contents", "verify"),
     ("page",),
     ("cli", "__main__"),
 )

@@ -16,6 +16,7 @@ from corruptbench.stopping import WORKER, Stopped, end_with_parent, stoppable
 
 VERBS = {
     "run": "corrupt a dataset, train on it, score the policy: one run",
+    "sweep": "a suite's runs: resumed, in parts, on one machine or many",
     "leaderboard": "build tables from records",
     "data": "list, describe, check, collect and convert datasets",
     "corrupt": "write a corrupted dataset as a file, for any other library",
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("corruptbench").setLevel(logging.INFO)  # other packages speak up when something is wrong
     if os.environ.pop(WORKER, None):
+        logging.getLogger("corruptbench").setLevel(logging.WARNING)  # many at once, and each tells the same
         end_with_parent()
     try:
         with stoppable():

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from corruptbench.cli.parser import Parser
 from corruptbench.cli.source import NAMES, add_plugin_timeout, add_source_options, plugin_timeout
 from corruptbench.errors import UsageError, nearest
+
+log = logging.getLogger("corruptbench.run")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,9 +45,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def build_parser(algo: str | None) -> Parser:
     """The options of ``run``, with those of the algorithm where one is named."""
+    from corruptbench.attempt import CHECKPOINT_EVERY
     from corruptbench.engine import ENGINES
     from corruptbench.optimizers import RHO
-    from corruptbench.run import CHECKPOINT_EVERY, QUICK_STEPS
+    from corruptbench.request import QUICK_STEPS
     from corruptbench.spec import DEFAULT_STEPS
 
     parser = Parser("corruptbench run", "Corrupts a dataset, trains on it, scores the policy, prints its row.")
@@ -145,7 +149,7 @@ def apply_config(parser: Parser, config: dict[str, Any], path: Path | None) -> N
 
 def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     """The RunRequest that the options stand for."""
-    from corruptbench.run import QUICK_STEPS, RunRequest
+    from corruptbench.request import QUICK_STEPS, RunRequest
     from corruptbench.spec import DEFAULT_STEPS
 
     optimizer = ("sam" if options.sam else "adam") if options.optimizer is None else options.optimizer
@@ -189,6 +193,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     An ensemble is one run after the other; with workers they are under way side by side first, and found here.
     """
+    from corruptbench.attempt import Setup
     from corruptbench.cli.table import beside_the_table, worst_of
     from corruptbench.corruptions.auto import members
     from corruptbench.run import execute, plan
@@ -199,7 +204,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
-    how: dict[str, Any] = {"engine": options.engine, "threads": options.threads}
+    setup = Setup(options.engine, options.threads, options.checkpoint_every, timeout)
     threats = members(request.corrupt)
     again = [options.force] * len(threats)
     if options.workers > 1 and len(threats) > 1:
@@ -208,16 +213,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         again = [options.force and code not in (0, 1) for code in codes]  # with 0 and 1 the record is a new one
     records = []
     for threat, force in zip(threats, again, strict=True):
-        planned = plan(dataclasses.replace(request, corrupt=threat), options.out, **how)
-        print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
-        record = execute(
-            planned,
-            options.out,
-            force=force,
-            checkpoint_every=options.checkpoint_every,
-            plugin_timeout=timeout,
-            **how,
-        )
+        planned = plan(dataclasses.replace(request, corrupt=threat), options.out, setup)
+        log.info("%r, run %s", planned.dataset, planned.spec.run_id)
+        record = execute(planned, options.out, setup, force=force)
         if not options.json:
             print(beside_the_table(record, options.out), end="")
         records.append(record)

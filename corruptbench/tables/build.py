@@ -47,3 +47,9 @@ def chosen(records: Sequence[RunRecord], names: Iterable[str] | None = None) -> 
 def sums_of(contents: dict[str, str]) -> str:
     """``SHA256SUMS`` of files by name, in the form that ``sha256sum -c`` reads."""
     return "".join(f"{hashlib.sha256(contents[name].encode()).hexdigest()}  {name}\n" for name in sorted(contents))
+
+
+def with_line(sums: str, name: str, digest: str) -> str:
+    """``SHA256SUMS`` with the line of one more file, or another line where it has one."""
+    lines = [line for line in sums.splitlines(keepends=True) if not line.endswith(f"  {name}\n")]
+    return "".join(sorted([*lines, f"{digest}  {name}\n"], key=lambda line: line[66:]))

@@ -12,6 +12,14 @@ def threat(row: Row) -> str:
     return ":".join([row["corruption"], ",".join(words)] if words else [row["corruption"]])
 
 
+def full_threat(row: Row) -> str:
+    """A row's threat model as ``--corrupt`` spells it, with rate and scale where they are not the usual ones."""
+    usual = {"rate": ("0.3", "0"), "scale": ("1",)}
+    words = [f"{name}={row[name]}" for name in usual if row[name] not in usual[name]]
+    short = threat(row)
+    return ("," if ":" in short else ":").join([short, ",".join(words)]) if words else short
+
+
 def label(row: Row) -> str:
     """``riql+sam``, with its track and its settings where they are not the usual ones."""
     parts = [shown_name(row["algo"], row["optimizer"])]

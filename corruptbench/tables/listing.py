@@ -23,6 +23,8 @@ SUMMARY = (
 )  # fmt: skip
 
 Row = dict[str, str]
+Values = tuple[tuple[tuple[str, ...], str, str], ...]
+"""Columns, a pattern of their values, and the same in words; columns without one are names and text."""
 
 
 def shown_name(algo: str, optimizer: str) -> str:
@@ -74,7 +76,20 @@ def runs_csv(records: Iterable[RunRecord]) -> str:
     return to_csv(RUNS, run_rows(records))
 
 
-def read_csv(text: str, where: str = "table", columns: Sequence[str] = RUNS) -> list[Row]:
+NUMBER = r"-?[0-9]{1,99}(\.[0-9]{1,99})?(e[-+]?[0-9]{1,2})?"
+VALUES: Values = (
+    (("train_seed", "corruption_seed", "steps", "n", "failed"), "[0-9]{1,20}", "a whole number"),
+    (("unit",), "[0-9]{0,20}", "a whole number or nothing"),
+    (("rate", "scale"), NUMBER, "a number"),
+    (("rho", "return_mean", "normalized"), f"({NUMBER})?", "a number or nothing"),
+    (("mean", "std", "worst_quarter", "ci_low", "ci_high"), f"({NUMBER})?", "a number or nothing"),
+    (("outcome",), "|".join(OUTCOMES), f"one of {', '.join(OUTCOMES)}"),
+    (("run_id",), RUN_ID.pattern, "a run's 16 hexadecimal digits"),
+)
+"""Of the runs and the summary CSV."""
+
+
+def read_csv(text: str, where: str = "table", columns: Sequence[str] = RUNS, values_of: Values = VALUES) -> list[Row]:
     """The rows of a table with these columns, in whatever order; raises DataError with ``where`` and the line.
 
     What is refused would be read as another value, or break whoever uses it: wrong columns, rows of another length, a
@@ -89,7 +104,7 @@ def read_csv(text: str, where: str = "table", columns: Sequence[str] = RUNS) -> 
         problem = _header_problem(header, columns)
         for values in [] if problem else reader:
             line, row = reader.line_num, dict(zip(header, map(fused, values), strict=False))
-            problem = _row_problem(row, len(values), len(header))
+            problem = _row_problem(row, len(values), len(header), values_of)
             if not problem and "run_id" in row and lines.setdefault(row["run_id"], line) != line:
                 problem = f"run {row['run_id']} stands in line {lines[row['run_id']]} already"
             if problem:
@@ -114,28 +129,15 @@ def _header_problem(header: Sequence[str], columns: Sequence[str]) -> str | None
     return f"column {missing[0]!r} is missing, and with it {len(missing) - 1} others" if missing else None
 
 
-def _row_problem(row: Row, found: int, needed: int) -> str | None:
+def _row_problem(row: Row, found: int, needed: int, values_of: Values) -> str | None:
     if found != needed:
         return f"it has {found} values, and the header has {needed} names"
-    for names, pattern, words in _VALUES:
+    for names, pattern, words in values_of:
         for name in names:
             if name in row and not re.fullmatch(pattern, row[name]):
                 return f"{name} is {row[name][:40]!r}, needed is {words}"
     bad = next((name for name, value in row.items() if "\0" in value), None)
     return f"{bad} holds a NUL character, which no text has" if bad else None
-
-
-_NUMBER = r"-?[0-9]{1,99}(\.[0-9]{1,99})?(e[-+]?[0-9]{1,2})?"
-_VALUES = (
-    (("train_seed", "corruption_seed", "steps", "n", "failed"), "[0-9]{1,20}", "a whole number"),
-    (("unit",), "[0-9]{0,20}", "a whole number or nothing"),
-    (("rate", "scale"), _NUMBER, "a number"),
-    (("rho", "return_mean", "normalized"), f"({_NUMBER})?", "a number or nothing"),
-    (("mean", "std", "worst_quarter", "ci_low", "ci_high"), f"({_NUMBER})?", "a number or nothing"),
-    (("outcome",), "|".join(OUTCOMES), f"one of {', '.join(OUTCOMES)}"),
-    (("run_id",), RUN_ID.pattern, "a run's 16 hexadecimal digits"),
-)
-"""Columns, what their values look like, and the same in words; all others are names and text."""
 
 
 def _sources(record: RunRecord) -> dict[str, str]:

@@ -13,6 +13,8 @@ from corruptbench.tables.listing import Row, read_csv
 log = logging.getLogger(__name__)
 
 SUMS = "SHA256SUMS"
+PUBLISHED = "published.csv"
+"""Scores of others, with columns of their own: no table of runs."""
 LEADERBOARD = Path(str(files("corruptbench.leaderboard")))
 
 
@@ -31,15 +33,20 @@ def read_table(path: Path) -> Table:
     Raises IntegrityError where ``SHA256SUMS`` beside it names it with another sum, UsageError for no file, DataError,
     with the line, for what is no runs CSV.
     """
+    text, own = read_text(path)
+    return Table(path, read_csv(text, str(path)), own)
+
+
+def read_text(path: Path) -> tuple[str, bool]:
+    """The text of a CSV, and whether it is the user's own, which is said; raises as :func:`read_table`."""
     content, own = _checked(path)
     if own:
         log.info("%s: none of the benchmark's tables, and read as your own", path)
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), own
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, line {line}: not readable as UTF-8: {error.reason}") from error
-    return Table(path, read_csv(text, str(path)), own)
 
 
 def shipped_runs() -> list[Row]:
@@ -50,7 +57,7 @@ def shipped_runs() -> list[Row]:
             log.warning("%s: %s does not name it, so its runs are none of the benchmark's", path, LEADERBOARD / SUMS)
     runs: dict[str, Row] = {}
     for name in sorted(sums):
-        if name.endswith("-summary.csv"):
+        if name.endswith("-summary.csv") or name == PUBLISHED:
             _checked(LEADERBOARD / name)
         else:
             runs.update((row["run_id"], row) for row in read_table(LEADERBOARD / name).rows)

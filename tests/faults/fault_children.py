@@ -9,13 +9,13 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from corruptbench import run as running
+from corruptbench import attempt
 from corruptbench.cli import main
 
 ALGORITHM = ["--algo", "iql", "--iql.hidden", "8,8", "--iql.batch-size", "16"]
@@ -32,7 +32,30 @@ def arguments_for(file: Path, out: Path, *more: str) -> list[str]:
 def few_episodes(patch) -> None:
     """Two episodes in place of a hundred, and a curve every 10 steps."""
     for name, value in (("FINAL_EPISODES", 2), ("CURVE_EPISODES", 1), ("CURVE_EVERY", 10)):
-        patch.setattr(running, name, value)
+        patch.setattr(attempt, name, value)
+
+
+SUITE = """\
+version: 1
+datasets: [hopper-replay]
+corruptions: [none, rew-random]
+algorithms: [bc]
+units: 1
+steps: 20
+"""
+
+
+def sweep_arguments(folder: Path, out: Path, *more: str) -> list[str]:
+    """A sweep of two short runs, whose suite is written into a folder."""
+    path = folder / "two.yaml"
+    path.write_text(SUITE)
+    return ["sweep", str(path), "--engine", "eager", "--checkpoint-every", "10", "--out", str(out), *more]
+
+
+def in_turn(commands: Sequence[Sequence[str]], *, out: Path, workers: int) -> Generator[tuple[int, int], None, None]:
+    """In place of ``corruptbench.sweep.sweep.here``: in this process, so that a kill meets the runs as well."""
+    for number, words in enumerate(commands):
+        yield number, main([*words, "--out", str(out)])
 
 
 @dataclass

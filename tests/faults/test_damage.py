@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from corruptbench import corrupting, surrogates
-from corruptbench import run as running
+from corruptbench import attempt, corrupting, surrogates
+from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.errors import DataError, IntegrityError, UsageError
 from corruptbench.records import RunRecord, each_record
-from corruptbench.run import RunRequest, execute, plan
+from corruptbench.request import RunRequest
+from corruptbench.run import execute, plan
 from corruptbench.store import check_manifest, pretty, publish, sha256_file
 from corruptbench.tables import reading
 from corruptbench.tables.build import sums_of
@@ -38,9 +39,9 @@ def made(small_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "results"
     request = RunRequest("iql", "obs-random", f"file:{small_file}", env="Hopper-v5", steps=20, algo_options=TINY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "FINAL_EPISODES", 2)
-        patch.setattr(running, "CURVE_EPISODES", 1)
-        execute(plan(request), out, engine="eager")
+        patch.setattr(attempt, "FINAL_EPISODES", 2)
+        patch.setattr(attempt, "CURVE_EPISODES", 1)
+        execute(plan(request), out, Setup(engine="eager"))
     return out
 
 
@@ -71,8 +72,9 @@ def tables(tmp_path, monkeypatch):
     """A copy of the shipped tables, in their place."""
     folder = tmp_path / "leaderboard"
     folder.mkdir()
-    for name in ("core.csv", "core-summary.csv", "SHA256SUMS"):
-        shutil.copy(LEADERBOARD / name, folder)
+    contents = {name: (LEADERBOARD / name).read_text() for name in ("core.csv", "core-summary.csv")}
+    for name, content in {**contents, "SHA256SUMS": sums_of(contents)}.items():
+        (folder / name).write_text(content)
     monkeypatch.setattr(reading, "LEADERBOARD", folder)
     return folder
 

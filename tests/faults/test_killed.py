@@ -18,8 +18,10 @@ from fault_children import (
     damage,
     few_episodes,
     hashes,
+    in_turn,
     is_full,
     killed_at,
+    sweep_arguments,
 )
 
 from corruptbench import resume, train
@@ -115,7 +117,7 @@ def long_reference(small_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("long")
     with pytest.MonkeyPatch.context() as patch:
         few_episodes(patch)
-        patch.setattr("corruptbench.run.CURVE_EVERY", 5_000)
+        patch.setattr("corruptbench.attempt.CURVE_EVERY", 5_000)
         assert main(arguments_for(small_file, out, *LONG)) == 0
     (folder,) = out.iterdir()
     return folder
@@ -123,7 +125,7 @@ def long_reference(small_file, tmp_path_factory):
 
 @pytest.fixture
 def long(monkeypatch):
-    monkeypatch.setattr("corruptbench.run.CURVE_EVERY", 5_000)
+    monkeypatch.setattr("corruptbench.attempt.CURVE_EVERY", 5_000)
 
 
 def test_kills_at_random_times(small_file, tmp_path, long_reference, long):
@@ -317,7 +319,7 @@ def test_another_number_of_threads_begins_anew(stopped, small_file, caplog):
 def test_a_failed_run_keeps_its_training(small_file, tmp_path, reference, monkeypatch):
     """A simulator that breaks costs the evaluation and no more."""
     with monkeypatch.context() as patch:
-        patch.setattr("corruptbench.run.FINAL_EPISODES", -1)  # np.zeros of a negative size raises
+        patch.setattr("corruptbench.attempt.FINAL_EPISODES", -1)  # np.zeros of a negative size raises
         assert main(arguments_for(small_file, tmp_path)) == 1
     (failed,) = read_records(tmp_path)
     assert (failed.outcome, failed.step) == ("failed", STEPS)
@@ -343,6 +345,24 @@ def test_eight_processes_with_the_same_run_train_it_once(small_file, tmp_path, r
     sound(out, reference)
 
 
+def test_eight_processes_with_the_same_sweep_train_each_run_once(small_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("corruptbench.sweep.sweep.here", in_turn)
+    data = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert main(sweep_arguments(tmp_path, alone, *data)) == 0
+    crowd = [child(command(*sweep_arguments(tmp_path, out, *data)), tmp_path / f"said{i}") for i in range(8)]
+    running = set(range(8))
+    while running:
+        running -= {i for i in running if os.waitid(os.P_PID, crowd[i].pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)}
+        if out.exists():
+            assert {record.outcome for record in read_records(out)} <= {"ok"}
+    assert [one.wait() for one in crowd] == [0] * 8
+    done = sum(len(re.findall(r"^\[[0-9]/2.*\] bc ", one.said(), re.MULTILINE)) for one in crowd)
+    assert done - sum(one.said().count("holds this run already") for one in crowd) == 2
+    assert hashes(out) == hashes(alone)
+    assert len(list(out.iterdir())) == 2
+
+
 # No room
 
 
@@ -364,35 +384,47 @@ def test_a_limit_on_the_size_of_files_in_rising_steps(small_file, tmp_path, refe
     sound(out, reference)
 
 
-def test_a_small_disk(small_file, tmp_path, reference):
-    """A tmpfs of 32 KB, then of 8 MB with what the first left: exit 5 with a sentence, then the run goes on."""
+CANNOT_MOUNT = 77
+
+
+def mount(where, options, flags=0):
+    """A tmpfs of this process's own, or another size of it (MS_REMOUNT, 0x20); False where the system has none to give.
+
+    Only for a child: it gets a namespace for its mounts.
+    """
     import ctypes
 
-    libc, disk = ctypes.CDLL(None, use_errno=True), tmp_path / "disk"
-    disk.mkdir()
-
-    def mounted():
-        """In a child of its own, the mount is nobody else's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not flags & 0x20:
         user = os.geteuid() != 0
         if libc.unshare(0x00020000 | (0x10000000 if user else 0)):  # CLONE_NEWNS, CLONE_NEWUSER
-            return 77
+            return False
         if libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None):  # MS_REC | MS_PRIVATE
-            return 77
-        if libc.mount(b"tmpfs", bytes(disk), b"tmpfs", 0, b"size=32k"):
-            return 77
+            return False
+    return not libc.mount(b"tmpfs", bytes(where), b"tmpfs", flags, options)
+
+
+def test_a_small_disk(small_file, tmp_path, reference):
+    """A tmpfs of 32 KB, then of 8 MB with what the first left: exit 5 with a sentence, then the run goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def on_a_small_disk():
+        if not mount(disk, b"size=32k"):
+            return CANNOT_MOUNT
         small = main(arguments_for(small_file, disk / "out"))
         left = sorted(path.name for path in (disk / "out").iterdir() if not path.name.startswith("."))
         if small != 5 or left:
             return 10
-        if libc.mount(b"tmpfs", bytes(disk), b"tmpfs", 0x20, b"size=8m"):  # MS_REMOUNT
-            return 77
+        if not mount(disk, b"size=8m", 0x20):
+            return CANNOT_MOUNT
         if main(arguments_for(small_file, disk / "out")):
             return 11
         return 0 if hashes(disk / "out") == hashes(reference.parent) else 12
 
-    one = child(mounted, tmp_path / "said")
+    one = child(on_a_small_disk, tmp_path / "said")
     code = one.wait()
-    if code == 77:
+    if code == CANNOT_MOUNT:
         pytest.skip("not tested: a small tmpfs could not be mounted here")
     assert code == 0, one.said()
     assert re.search(r"\d bytes, and [\d,]+ are free|No space left on device", one.said())
@@ -411,23 +443,20 @@ def test_output_to_a_full_device(tmp_path):
 
 
 def test_a_folder_that_is_not_ours_to_write_is_refused_before_anything_is_trained(small_file, tmp_path):
+    """Root writes into any folder, so for root it is a mount that is read only."""
     out = tmp_path / "out"
     out.mkdir()
     out.chmod(0o555)
 
-    def nobody():
-        if os.geteuid() == 0:
-            for folder in (tmp_path, *tmp_path.parents):
-                if folder.stat().st_mode & 0o005 != 0o005:
-                    return 77
-            os.setgid(65534)
-            os.setuid(65534)
+    def begun():
+        if os.geteuid() == 0 and not mount(out, b"size=32k", 1):  # MS_RDONLY
+            return CANNOT_MOUNT
         return main(arguments_for(small_file, out))
 
-    one = child(nobody, tmp_path / "said")
+    one = child(begun, tmp_path / "said")
     code = one.wait()
-    if code == 77:
-        pytest.skip("not tested: another user may not enter the temporary folder")
+    if code == CANNOT_MOUNT:
+        pytest.skip("not tested: a read-only folder could not be mounted here")
     assert is_full(code, one), one.said()
     assert "cannot be written to" in one.said()
     assert list(out.iterdir()) == []

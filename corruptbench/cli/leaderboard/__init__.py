@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from corruptbench.cli.leaderboard import build, report
+from corruptbench.cli.leaderboard import build, compare, report
 from corruptbench.cli.parser import Parser, Verb
 
-VERBS = {"build": build, "report": report}
+VERBS = {"build": build, "compare": compare, "report": report}
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser("corruptbench leaderboard", "Tables from records.")
+    parser = Parser("corruptbench leaderboard", "Tables from records, and what is compared with them.")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Verb)
     for name, module in VERBS.items():
         module.add_options(verbs.add_parser(name, help=module.HELP))

@@ -13,10 +13,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from corruptbench.store import probe_writable, write_file
-    from corruptbench.tables.build import build_all
+    from corruptbench.tables.build import build_all, with_line
+    from corruptbench.tables.reading import PUBLISHED, SUMS, read_sums
 
     records = [record for _, record in selection.records(options, "table")]
     contents = build_all(records, options.suite)
+    kept = read_sums(options.out / SUMS) if (options.out / PUBLISHED).is_file() else {}
+    if PUBLISHED in kept:  # made of no records; a new sum would hide what happened to it
+        contents[SUMS] = with_line(contents[SUMS], PUBLISHED, kept[PUBLISHED])
     probe_writable(options.out)
     for name, content in contents.items():
         write_file(options.out / name, content.encode())

@@ -1,11 +1,10 @@
 """Reads a dataset's episodes into flat fields: straight from HDF5, or through Minari's own code."""
 
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import partial, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -77,9 +76,9 @@ def _read_hdf5(path: Path, leaves: Leaves, metadata: Mapping[str, Any]) -> Field
     Whatever h5py makes of damaged bytes is one DataError.
     """
     try:
-        with path.open("rb", buffering=0) as raw, h5py.File(path, "r", locking=False) as file:
+        with h5py.File(path, "r", locking=False) as file:
             top = _Group(file["/"].id, str(path))
-            read = _Reader(None if file.userblock_size else raw.fileno())
+            read = _Reader()
             episodes = {name: partial(read.array, top.group(name, ": ")) for name in _in_order(file.keys(), path)}
             return _fields(episodes, leaves, metadata, path, path.stat().st_size)
     except (CorruptBenchError, MemoryError):
@@ -146,11 +145,6 @@ class _Type:
         native = array.dtype.newbyteorder("=")
         return cls(stored, native, h5py.h5t.py_create(native))
 
-    @cached_property
-    def plain(self) -> bool:
-        """Whether the bytes on disk are the values as NumPy has them."""
-        return self.stored.equal(self.memory)
-
 
 @dataclass(frozen=True)
 class _Array:
@@ -159,7 +153,6 @@ class _Array:
     stored: h5py.h5d.DatasetID
     shape: tuple[int, ...]
     type: _Type
-    bytes_at: tuple[int, int] | None  # file descriptor and offset, where its bytes lie in one piece and are plain
 
     @property
     def dtype(self) -> np.dtype:
@@ -167,22 +160,14 @@ class _Array:
 
     def read(self) -> np.ndarray:
         values = np.empty(self.shape, self.dtype)
-        if self.bytes_at is None:
-            self.stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=self.type.memory)
-        elif values.nbytes and os.preadv(self.bytes_at[0], [values.data], self.bytes_at[1]) != values.nbytes:
-            raise OSError(f"it ends inside the array at byte {self.bytes_at[1]}")
+        self.stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=self.type.memory)
         return values
 
 
 class _Reader:
-    """Opens the arrays of one file; what a leaf's type means is worked out once, for episode after episode has it.
+    """Opens the arrays of one file; what a leaf's type means is worked out once, for episode after episode has it."""
 
-    ``raw`` is a descriptor of the same file, from which arrays are read that lie in one piece: a third of the time goes
-    with HDF5's own read. None where HDF5's offsets don't count from the file's first byte.
-    """
-
-    def __init__(self, raw: int | None) -> None:
-        self.raw = raw
+    def __init__(self) -> None:
         self.types: dict[Leaf, _Type] = {}
 
     def array(self, episode: _Group, leaf: Leaf) -> _Array:
@@ -193,19 +178,16 @@ class _Reader:
         if found is None:
             raise DataError(f"{episode.where}: {leaf.name} is no array")
         shape, type_ = found.shape, self.type_of(found, leaf)
-        offset = found.get_offset()
-        if offset is None:  # in chunks, in another file, or nowhere yet
-            made = found.get_create_plist()
-            if made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count() > 0:
-                raise DataError(
-                    f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read"
-                )
-            if made.get_layout() == h5py.h5d.CHUNKED:
-                size = type_.dtype.itemsize
-                refuse_chunks(made.get_chunk(), size, math.prod(shape) * size, f"{episode.where}: {leaf.name}")
-        elif self.raw is not None and type_.plain:
-            return _Array(found, shape, type_, (self.raw, offset))
-        return _Array(found, shape, type_, None)
+        made = found.get_create_plist()
+        layout = made.get_layout()
+        if layout == h5py.h5d.CHUNKED:
+            size = type_.dtype.itemsize
+            refuse_chunks(made.get_chunk(), size, math.prod(shape) * size, f"{episode.where}: {leaf.name}")
+        elif layout == h5py.h5d.VIRTUAL or made.get_external_count() > 0:
+            raise DataError(
+                f"{episode.where}: {leaf.name} lies in another file, and only data in the file itself are read"
+            )
+        return _Array(found, shape, type_)
 
     def type_of(self, found: h5py.h5d.DatasetID, leaf: Leaf) -> _Type:
         stored = found.get_type()

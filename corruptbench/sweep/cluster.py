@@ -1,0 +1,104 @@
+"""The commands of a sweep on a Ray cluster: each is a task, and its results come back over the network.
+
+Every machine needs the same versions installed, and the files that ``file:`` and ``--plugin`` name at the same paths;
+nothing else is shared. A run is trained below the cache of the machine that it is on, so that a task which Ray begins
+again there goes on from its checkpoint.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from corruptbench.data import cache
+from corruptbench.errors import IntegrityError, NetworkError, UsageError, sentence
+from corruptbench.links import without_links
+from corruptbench.names import check_name
+from corruptbench.records import RUN_ID
+from corruptbench.store import MANIFEST, check_manifest, key_of, publish, remove
+from corruptbench.sweep.sweep import RETRIES, here
+from corruptbench.workers import PATIENCE
+
+
+def connect(address: str | None, workers: int | None, threads: int) -> int:
+    """Joins the cluster at ``address``, or starts one here; how many runs it has room for at a time.
+
+    Raises UsageError without Ray or without room for one run, NetworkError where there is no cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("--launcher ray needs Ray: pip install 'corruptbench[ray]'") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        settings |= {"include_dashboard": False, "num_cpus": None if workers is None else workers * threads}
+    try:
+        ray.init(address or "local", **settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise NetworkError(f"--address {address}: no Ray cluster could be joined: {sentence(error)}") from error
+    found = int(ray.cluster_resources().get("CPU", 0)) // threads
+    if not found:
+        raise UsageError(f"--threads is {threads}, and the Ray cluster has fewer processors")
+    return found if workers is None else min(found, workers)
+
+
+def on_ray(
+    commands: Sequence[Sequence[str]], *, out: Path, threads: int, room: int
+) -> Generator[tuple[int, int], None, None]:
+    """As :func:`corruptbench.sweep.sweep.here`, on the cluster that :func:`connect` joined."""
+    import ray
+
+    task = ray.remote(num_cpus=threads, max_retries=RETRIES)(_task)
+    waiting = deque(enumerate(commands))
+    running: dict[Any, int] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < room:
+                number, arguments = waiting.popleft()
+                running[task.remote(arguments)] = number
+            (ended,), _ = ray.wait(list(running), num_returns=1)
+            number = running.pop(ended)
+            try:
+                code, runs = ray.get(ended)
+            except ray.exceptions.WorkerCrashedError:  # more often than Ray begins it again
+                code, runs = -signal.SIGKILL, {}
+            for run_id, files in runs.items():
+                _receive(out, run_id, files)
+            yield number, code
+    finally:
+        for under_way in running:
+            ray.cancel(under_way)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
+
+
+def _task(arguments: Sequence[str]) -> tuple[int, dict[str, dict[str, bytes]]]:
+    """One command on a worker: its exit code, and what it left, as run id -> file name -> content."""
+    out = without_links(cache(), cache() / "ray" / key_of(list(arguments)))
+    with closing(here([arguments], out=out, workers=1)) as ends:
+        ((_, code),) = ends
+    runs = {}
+    for folder in out.glob("*/"):
+        if RUN_ID.fullmatch(folder.name):
+            check_manifest(folder)
+            runs[folder.name] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if code in (0, 1):
+        remove(out)
+    return code, runs
+
+
+def _receive(out: Path, run_id: str, files: Mapping[str, bytes]) -> None:
+    """Publishes a run that came from another machine, and checks it against the manifest that came with it."""
+
+    def write(folder: Path) -> None:
+        for name, content in files.items():
+            if name != MANIFEST:
+                (folder / check_name(name, "a run's file")).write_bytes(content)
+
+    publish(out / check_name(run_id, "a run"), write, replace=True)
+    if (out / run_id / MANIFEST).read_bytes() != files[MANIFEST]:
+        raise IntegrityError(f"{out / run_id}: it is not what the worker sent")

@@ -1,0 +1,407 @@
+"""Sweeps: which runs they are made of, the same bytes however they are done, and what becomes of those that fail."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from corruptbench import attempt
+from corruptbench.attempt import Setup
+from corruptbench.cli import main
+from corruptbench.cli import run as run_verb
+from corruptbench.errors import ResourceError
+from corruptbench.records import read_records
+from corruptbench.request import RunRequest
+from corruptbench.suites import suite, suite_names
+from corruptbench.sweep import sweep as sweeping
+from corruptbench.sweep.jobs import Job, chosen, jobs
+from corruptbench.sweep.pace import Pace, disk, hours, measured
+from corruptbench.sweep.sweep import RETRIES, sweep
+from corruptbench.tables.listing import SUMMARY, read_csv
+
+FOUR = """\
+version: 1
+datasets: [hopper-replay]
+corruptions: [none, rew-random]
+algorithms: [bc, bc+sam]
+units: 1
+steps: 40
+"""
+
+
+@pytest.fixture(autouse=True)
+def few_episodes(monkeypatch):
+    """``main`` fixes the number of threads in the environment; other tests keep theirs."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
+
+
+@pytest.fixture
+def in_turn(monkeypatch):
+    """Commands are done in this process; what was done stands in the list."""
+    done = []
+
+    def launch(commands, *, out, workers):
+        for number, command in enumerate(commands):
+            done.append(command)
+            yield number, main([*command, "--out", str(out)])
+
+    monkeypatch.setattr(sweeping, "here", launch)
+    return done
+
+
+@pytest.fixture
+def four(tmp_path):
+    path = tmp_path / "four.yaml"
+    path.write_text(FOUR)
+    return path
+
+
+def arguments(four, small_file, out, *more):
+    data = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5", "--engine", "eager"]
+    return ["sweep", str(four), *data, "--out", str(out), *more]
+
+
+def hashes(out):
+    """SHA-256 of all that is the same whenever the same is run."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in ("timing.json", "manifest.json")
+    }
+
+
+# What is run
+
+
+def test_a_request_in_another_process_is_the_same(monkeypatch):
+    own = RunRequest(
+        "riql",
+        "obs-adv:rate=0.1,scale=2",
+        dataset="file:x.hdf5",
+        algo_options={"alpha": "0.1", "hidden": (16, 8)},
+        optimizer="sam",
+        sam_on=("V", "actor"),
+        rho=0.1,
+        preset="riql-oracle",
+        unit=None,
+        train_seed=5,
+        corruption_seed=0,
+        steps=70,
+        env="Hopper-v5",
+        ref_min=-20.5,
+        ref_max=3000.0,
+        on_nonfinite="drop-episode",
+        download=True,
+        score=False,
+    )
+    for request in (*suite("tiny").requests(), *suite("severity").requests(), own, RunRequest("bc")):
+        found = []
+        monkeypatch.setattr(run_verb, "run", lambda options, _, found=found: found.append(options) or 0)
+        assert main(["run", *request.arguments()]) == 0
+        as_text = {name: "16,8" if name == "hidden" else value for name, value in request.algo_options.items()}
+        assert run_verb.request_of(found[0]) == replace(request, algo_options=as_text)
+
+
+def test_shards_divide_a_suite_and_every_suite_has_its_runs():
+    sizes = {name: len(list(suite(name).requests())) for name in suite_names()}
+    assert sizes == {"core": 250, "d4rl": 825, "full": 1650, "severity": 275, "smoke": 12, "tiny": 75}
+    requests = list(suite("tiny").requests())
+    parts = [chosen(requests, [], f"{i}/4") for i in range(1, 5)]
+    assert Counter(str(request) for part in parts for request in part) == Counter(map(str, requests))
+    assert {len(part) for part in parts} == {18, 19}
+    assert [request.unit for request in requests] == sorted(request.unit for request in requests)  # whole units first
+
+
+def test_only_takes_alternatives_of_one_key_and_the_meeting_of_two():
+    found = chosen(suite("tiny").requests(), ["algo=riql+sam", "algo=bc", "corrupt=obs-adv", "unit=3"], None)
+    assert [(r.algo, r.optimizer, r.corrupt, r.unit) for r in found] == [
+        ("bc", "adam", "obs-adv", 3),
+        ("riql", "sam", "obs-adv", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    {
+        "unknown key": (["--only", "alog=bc"], "--only alog=bc: needed is KEY=VALUE with a key of algo, corrupt"),
+        "no value": (["--only", "algo"], "(did you mean 'algo'?)"),
+        "unknown value": (["--only", "algo=bv"], "--only algo=bv: the suite has bc, bc+sam (did you mean 'bc'?)"),
+        "no such unit": (["--only", "unit=1"], "--only unit=1: the suite has 0"),
+        "shard beyond": (["--shard", "3/2"], "--shard is 3/2, allowed is 1/2 to 2/2"),
+        "shard zero": (["--shard", "0/2"], "allowed is 1/2 to 2/2"),
+        "no shard": (["--shard", "half"], "--shard is 'half', needed is i/n"),
+        "workers": (["--workers", "0"], "--workers is 0, allowed is 1 and above"),
+        "units": (["--units", "0"], "--units is 0, allowed is 1 and above"),
+        "algorithm": (["--algo", "bcc"], "unknown algorithm 'bcc'"),
+        "dataset": (["--dataset", "hoper-replay"], "did you mean 'hopper-replay'?"),
+        "address": (["--address", "auto"], "--address is of a Ray cluster: add --launcher ray"),
+        "optimizer": (["--algo", "bc+adma"], "did you mean 'adam'?"),
+    }.values(),
+    ids=str,
+)
+def test_a_wrong_request_is_one_line(four, tmp_path, capsys, more, words):
+    assert main(["sweep", str(four), "--out", str(tmp_path / "out"), *more]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert words in said[-1]
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    {
+        "unknown key": ("unit: 3\n", "unknown option 'unit'"),
+        "no runs": ("algorithms: []\n", "algorithms are none, needed is one and more"),
+        "no units": ("units: 0\n", "units are 0 and steps 40"),
+        "threat": ("corruptions: [obs-avd]\n", "did you mean 'obs-adv'?"),
+        "list": ("- 1\n", "it holds a list, and names with values are needed"),
+    }.values(),
+    ids=str,
+)
+def test_a_suite_of_ones_own_that_is_none(tmp_path, capsys, text, words):
+    lines = {line.partition(":")[0]: line for line in FOUR.splitlines()}
+    lines.update({line.partition(":")[0]: line for line in text.splitlines()})
+    path = tmp_path / "own.yaml"
+    path.write_text(text if text.startswith("-") else "\n".join(lines.values()) + "\n")
+    assert main(["sweep", str(path), "--dry-run"]) == 2
+    assert words in capsys.readouterr().err
+
+
+# The same bytes, however it is done
+
+
+@pytest.fixture(scope="module")
+def reference(small_file, tmp_path_factory):
+    """The four runs one by one, in this process, and in the opposite order."""
+    folder = tmp_path_factory.mktemp("reference")
+    (folder / "four.yaml").write_text(FOUR)
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for order in (1, -1):
+            out = folder / f"order{order}"
+            requests = [
+                replace(request, dataset=f"file:{small_file}", env="Hopper-v5")
+                for request in suite(str(folder / "four.yaml")).requests()
+            ]
+            todo = jobs(requests[::order], out, Setup(engine="eager"))
+
+            def launch(commands, out=out):
+                for number, command in enumerate(commands):
+                    yield number, main([*command, "--out", str(out)])
+
+            assert all(swept.ok for swept in sweep(todo, launch, out, 1))
+            found[order] = hashes(out)
+    assert found[1] == found[-1]
+    assert len(found[1]) == 16
+    return found[1]
+
+
+def test_two_workers(four, small_file, tmp_path, reference, capsys):
+    out = tmp_path / "out"
+    assert main(arguments(four, small_file, out, "--workers", "2")) == 0
+    assert hashes(out) == reference
+    printed = capsys.readouterr()
+    assert "4 runs: 4 ok" in printed.out
+    assert "[4/4] " in printed.err
+    begin = time.monotonic()
+    assert main(arguments(four, small_file, out, "--workers", "2")) == 0
+    assert time.monotonic() - begin < 10
+    assert "4 runs, 4 of them finished" in capsys.readouterr().err
+    assert hashes(out) == reference
+
+
+def test_a_ray_cluster_whose_worker_is_killed(four, small_file, tmp_path, reference):
+    """A real one, started here, with two workers; one is killed while a run of it is under way."""
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    own = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "HOME": str(tmp_path)}
+    words = arguments(four, small_file, out, "--launcher", "ray", "--workers", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "corruptbench", *words],
+        env={**os.environ, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            deadline, victim = time.monotonic() + 120, None
+            while victim is None and time.monotonic() < deadline and process.poll() is None:
+                victim = next((pid for pid in below(process.pid) if b"ray::_task" in command_of(pid)), None)
+                time.sleep(0.1)
+            if victim is not None:
+                time.sleep(1)  # its run is under way
+                os.kill(victim, signal.SIGKILL)
+            said = process.communicate(timeout=240)[0]
+        finally:
+            process.kill()  # and with it all that Ray started
+    assert victim is not None, said
+    assert process.returncode == 0, said
+    assert hashes(out) == reference
+    assert not list((Path(os.environ["CORRUPTBENCH_CACHE"]) / "ray").glob("*"))
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def below(pid):
+    """The ids of a process's children, and of theirs."""
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            children = [int(word) for word in (task / "children").read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            yield child
+            yield from below(child)
+
+
+# What fails
+
+
+BROKEN = textwrap.dedent(
+    '''
+    """Rewards that are lost, of one unit."""
+
+    from dataclasses import dataclass
+
+    import numpy as np
+
+    from corruptbench.corruptions import Corruption, register
+
+
+    @register("broken")
+    @dataclass(frozen=True)
+    class Broken(Corruption):
+        element = "rew"
+        mode = "random"
+
+        def __call__(self, dataset, streams, surrogate=None):
+            rows = self.rows(dataset, streams)
+            if streams.seed == {seed}:
+                raise ValueError("the sensor is gone")
+            return self.corrupted(dataset, "rewards", np.zeros_like(dataset.rewards), rows, audit={{}})
+    '''
+)
+
+
+def test_a_plugin_that_fails_one_run_costs_that_run(small_file, tmp_path, in_turn, capsys):
+    from corruptbench.rng import unit_seeds
+
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(BROKEN.format(seed=unit_seeds(1)[1]))
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        FOUR.replace("[none, rew-random]", "[broken]").replace("bc, bc+sam", "bc").replace("units: 1", "units: 3")
+    )
+    out = tmp_path / "out"
+    words = arguments(own, small_file, out, "--plugin", str(plugin))
+    assert main(words) == 1
+    printed = capsys.readouterr().out
+    assert "3 runs: 2 ok, 1 failed" in printed
+    assert "bc broken" in printed
+    assert "the sensor is gone" in printed
+    assert len(in_turn) == 3
+    records = read_records(out)
+    assert Counter(record.outcome for record in records) == {"ok": 2, "failed": 1}
+    selected = suite(str(own))
+    (row,) = read_csv(build_summary(records, selected), "summary", SUMMARY)
+    assert (row["n"], row["failed"]) == ("3", "1")
+
+    assert main(words) == 1  # what failed is tried again, and nothing else
+    assert len(in_turn) == 4
+
+
+def build_summary(records, selected):
+    from corruptbench.tables.listing import run_rows
+    from corruptbench.tables.summary import summary_csv
+
+    return summary_csv(run_rows(records), selected)
+
+
+def job(name, algo="bc"):
+    return Job(RunRequest(algo, "none", steps=100), name, ("--algo", algo), None, 1000)
+
+
+def test_what_is_killed_is_begun_again_and_what_is_lost_is_named(tmp_path):
+    """The first run is killed once, the second as often as it is begun, the third leaves nothing."""
+    begun, codes = [], {"a": [-9], "b": [-9] * 9, "c": [3]}
+
+    def launch(commands):
+        for number, command in enumerate(commands):
+            name = command[-1]
+            begun.append(name)
+            yield number, codes[name].pop(0) if codes[name] else 0
+
+    todo = [replace(job(name * 16), arguments=("--algo", name)) for name in "abc"]
+    swept = sweep(todo, launch, tmp_path, 1)
+    assert Counter(begun) == {"a": 2, "b": 1 + RETRIES, "c": 1}
+    assert [each.words for each in swept] == ["lost, exit code 0", "lost, signal 9", "lost, exit code 3"]
+    assert not any(each.ok for each in swept)
+
+
+def test_a_run_without_room_stops_the_sweep_and_ends_the_others(tmp_path):
+    closed = []
+
+    def launch(commands):
+        try:
+            yield 0, 5
+            pytest.fail("it went on")
+        finally:
+            closed.append(True)
+
+    with pytest.raises(ResourceError, match="bc none hopper-replay unit 0 lacks disk or memory"):
+        sweep([job("a" * 16), job("b" * 16)], launch, tmp_path, 1)
+    assert closed
+
+
+# How long it takes
+
+
+def test_hours_and_disk_by_hand():
+    todo = [job("a" * 16), job("b" * 16, "iql"), job("c" * 16, "riql")]
+    paces = {"bc": Pace(0.01, beside=9.0), "iql": Pace(0.03, beside=17.0)}
+    usual = 100 * 0.02 + 13
+    assert hours(todo, paces, 1) == pytest.approx((10 + 20 + usual) / 3600)
+    assert hours(todo, paces, 2) == pytest.approx((10 + 20 + usual) / 7200)
+    assert hours(todo, {}, 1) is None
+    states = {"bc": 10, "iql": 20, "riql": 30}
+    assert disk(todo, states, 2) == 60 + 2 * 4 * 30
+    attacked = [replace(one, request=replace(one.request, corrupt="obs-adv")) for one in todo]
+    assert disk(attacked, states, 2) == 60 + 2 * 4 * 30 + 1000  # one attack, for the three share it
+
+
+def test_a_dry_run_trains_nothing_and_says_what_there_is_to_do(four, small_file, tmp_path, in_turn, capsys):
+    out = tmp_path / "out"
+    assert main(arguments(four, small_file, out, "--dry-run", "--workers", "2")) == 0
+    said = capsys.readouterr().out
+    assert not out.exists()
+    assert "to do: 4 of 4 runs, 160 steps" in said
+    assert "with 2 workers" in said
+    assert not in_turn
+    assert main(arguments(four, small_file, out, "--only", "algo=bc")) == 0
+    (pace,) = measured(jobs_of(four, small_file, out), out).values()
+    assert 0 < pace.step < 1
+    assert pace.beside > 0
+    capsys.readouterr()
+    assert main(arguments(four, small_file, out, "--dry-run")) == 0
+    assert "to do: 2 of 4 runs, 80 steps" in capsys.readouterr().out
+
+
+def jobs_of(four, small_file, out):
+    requests = [replace(r, dataset=f"file:{small_file}", env="Hopper-v5") for r in suite(str(four)).requests()]
+    return jobs(requests, out, Setup(engine="eager"))
