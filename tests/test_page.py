@@ -252,6 +252,7 @@ def test_a_profile_has_the_cells_and_units_that_all_learners_have(tmp_path):
     made = [
         *made_up(3, {"bc": ("bc", None), "iql": ("iql", None)}, {name: THREATS[name] for name in ("none", "obs-adv")}),
         record("iql", 0, 70.0, "obs-random"),  # no cell of BC's
+        record("bc", 0, 5.0, "obs-adv", corruption=CorruptionSpec("obs-adv", 0.3, 2.0)),  # no cell of IQL's
         record("riql", 0, 99.0, "none", options={"riql.alpha": "0.1"}),  # a guest without the other cell
         record("guest", 1, 60.0, "none"),
         record("guest", 1, 50.0, "obs-adv"),
