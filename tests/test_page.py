@@ -34,7 +34,9 @@ THREATS = {
 MADE_UP = Suite("made-up", 7, ("hopper-replay",), tuple(THREATS), ("bc", "iql", "iql+sam", "riql"), units=10)
 LEARNERS = {"bc": ("bc", None), "iql": ("iql", None), "iql+sam": ("iql", SAM), "riql": ("riql", None)}
 MINUS = "\N{MINUS SIGN}"
-HOSTILE = """</td><script>document.title = 'taken'</script><img src="//example.com/x" onerror="alert(1)">$\\frac{&lt;"""
+HOSTILE = (
+    """$\\frac{$</td><script>document.title = 'taken'</script><img src="//example.com/x" onerror="alert(1)">&lt;"""
+)
 
 
 def made_up(units=10, learners=LEARNERS, threats=THREATS):
