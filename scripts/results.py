@@ -14,13 +14,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from corruptbench.cli.table import threat
 from corruptbench.corruptions.auto import members
 from corruptbench.data import ASSETS, shipped
 from corruptbench.records import RunRecord, read_records
 from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.suites import suite
 from corruptbench.tables import stats
+from corruptbench.tables.labels import threat
 from corruptbench.tables.listing import run_row, shown_name
 
 ROOT = Path(__file__).parent.parent

@@ -254,8 +254,8 @@ def test_requests_are_the_whole_grid():
     assert len(found) == len(set(found)) == 12 * 2 * 2
     assert found[:4] == [
         (0, "hopper-replay", "none", "iql", "adam", DEFAULT_STEPS),
-        (0, "hopper-replay", "none", "riql", "sam", DEFAULT_STEPS),
         (0, "hopper-replay", "obs-random", "iql", "adam", DEFAULT_STEPS),
+        (0, "hopper-replay", "none", "riql", "sam", DEFAULT_STEPS),
         (0, "hopper-replay", "obs-random", "riql", "sam", DEFAULT_STEPS),
     ]
     assert [r[0] for r in found] == sorted(r[0] for r in found)  # unit by unit

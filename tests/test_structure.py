@@ -48,6 +48,7 @@ LEVELS = (
     ),
     ("request", "attempt", "run", "collect", "bench", "workers"),
     ("suites", "tables", "sweep", "contents", "verify", "submission"),
+    ("page",),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""
@@ -192,6 +193,9 @@ def test_the_wheel_adds_one_name_and_carries_the_data(tree, tmp_path):
         "corruptbench/assets/hopper-replay/surrogate.safetensors",
         "corruptbench/configs/suites/core.yaml",
         "corruptbench/leaderboard/SHA256SUMS",
+        "corruptbench/page/template.html",
+        "corruptbench/page/page.css",
+        "corruptbench/page/page.js",
     ):
         assert needed in names
     packaged = {name.removesuffix(".py").removesuffix("/__init__") for name in names if name.endswith(".py")}

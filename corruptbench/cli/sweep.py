@@ -166,7 +166,7 @@ def foretold(jobs, setup, out: Path, workers: int) -> str:  # type: ignore[no-un
 
 def grid(records, selected) -> str:  # type: ignore[no-untyped-def]
     """Mean scores, a line for each dataset's learner, a column for each threat model, with units and failures."""
-    from corruptbench.cli.table import full_threat, label
+    from corruptbench.tables.labels import full_threat, label
     from corruptbench.tables.listing import SUMMARY, read_csv, run_rows
     from corruptbench.tables.summary import summary_csv
 

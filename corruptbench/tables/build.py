@@ -1,7 +1,7 @@
 """Records to tables: one row a run, one row a cell and algorithm. The tables are derived and never edited."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from corruptbench.csv_text import to_csv
 from corruptbench.records import RunRecord
@@ -31,11 +31,17 @@ def is_weak(record: RunRecord) -> bool:
 def build_all(records: Sequence[RunRecord], names: Iterable[str] | None = None) -> dict[str, str]:
     """The tables of suites and their ``SHA256SUMS``, by file name; without names, of each suite that has a run."""
     contents: dict[str, str] = {}
-    for name in suite_names() if names is None else names:
+    for selected in chosen(records, names):
+        contents.update(build(records, selected))
+    return {**contents, SUMS: sums_of(contents)}
+
+
+def chosen(records: Sequence[RunRecord], names: Iterable[str] | None = None) -> Iterator[Suite]:
+    """The suites of these names, each once; without names, those that have a run."""
+    for name in suite_names() if names is None else dict.fromkeys(names):
         selected = suite(name)
         if names is not None or any(selected.selects(record) for record in records):
-            contents.update(build(records, selected))
-    return {**contents, SUMS: sums_of(contents)}
+            yield selected
 
 
 def sums_of(contents: dict[str, str]) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from corruptbench.cli.leaderboard import build, compare, validate
+from corruptbench.cli.leaderboard import build, compare, report, validate
 from corruptbench.cli.parser import Parser, Verb
 
-VERBS = {"build": build, "compare": compare, "validate": validate}
+VERBS = {"build": build, "compare": compare, "report": report, "validate": validate}
 
 
 def main(arguments: Sequence[str]) -> int:

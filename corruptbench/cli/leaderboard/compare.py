@@ -103,7 +103,7 @@ def _text(results: "Results", name: str, comparison: "Comparison") -> list[str]:
 
 
 def _pair_lines(pair: "Pair") -> list[str]:
-    from corruptbench.cli.table import label
+    from corruptbench.tables.labels import label
 
     title = f"{label(pair.mine)} against {label(pair.theirs)}"
     lines = [f"{title:<50} {'mine':>7} {'theirs':>7} {'difference':>10}  {'95 % interval':<18} n"]
@@ -118,7 +118,7 @@ def _pair_lines(pair: "Pair") -> list[str]:
 
 
 def _cell(row: "Row") -> str:
-    from corruptbench.cli.table import threat
+    from corruptbench.tables.labels import threat
 
     severity = "" if row["corruption"] == "none" else f" ({row['rate']}, {row['scale']})"
     return f"{row['dataset']} {threat(row)}{severity}, {int(row['steps']):,} steps"
@@ -148,8 +148,8 @@ def _remarks(found: "CellDifference") -> str:
 
 def _published(rows: "Sequence[Row]") -> list[dict[str, Any]]:
     """Each cell and algorithm of mine with the published scores beside it."""
-    from corruptbench.cli.table import label
     from corruptbench.tables import stats
+    from corruptbench.tables.labels import label
     from corruptbench.tables.listing import shown_name
     from corruptbench.tables.published import beside, differences, published_scores
 
@@ -177,7 +177,7 @@ def _published(rows: "Sequence[Row]") -> list[dict[str, Any]]:
 
 
 def _threat_of(row: "Row") -> str:
-    from corruptbench.cli.table import threat
+    from corruptbench.tables.labels import threat
 
     return f"{row['dataset']} {threat(row)} {row['rate']} {row['scale']}"
 
@@ -225,8 +225,8 @@ def _json(
 
 
 def _json_pair(pair: "Pair") -> dict[str, Any]:
-    from corruptbench.cli.table import label
     from corruptbench.tables.compare import CELL
+    from corruptbench.tables.labels import label
 
     cells = [
         {

@@ -1,0 +1,114 @@
+"""A suite's summary as a grid: one dataset, learners down, threat models across."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from corruptbench.tables import stats
+from corruptbench.tables.labels import label, threat
+from corruptbench.tables.listing import Row
+
+CLEAN = "none"
+FLAGS = {
+    "surrogate-weak": "the attack lowered its surrogate's value less than random noise of the same budget did",
+    "transfer-weak": "the learner did better under the attack than under random noise of the same budget "
+    "(the 95 % interval of the difference, paired by unit, lies above 0)",
+    "worst": "the attack of the ensemble under which the learner's mean is lowest",
+}
+"""What a flag of the summary says (section 2)."""
+
+
+@dataclass(frozen=True)
+class Threat:
+    """A threat model of a table."""
+
+    name: str  # as --corrupt spells it, without its rate and its scale
+    rate: str
+    scale: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Threat":
+        return cls(threat(row), row["rate"], row["scale"])
+
+    @property
+    def detail(self) -> str:
+        return "" if self.name == CLEAN else f"rate {self.rate}, scale {self.scale}"
+
+
+def learner(row: Row) -> str:
+    """What stays the same along a grid's line: an oracle's settings differ by cell, so they are no part of it."""
+    return label(row if row["track"] == "universal" else {**row, "options": ""})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the summary, and what its learner lost or gained against its clean score."""
+
+    row: Row
+    change: float | None  # in points, below 0 for a loss; None for the clean score itself, and where one is missing
+
+    @property
+    def score(self) -> str:
+        """The mean with one decimal, as a grid has room for; the row has them all."""
+        return _shown(f"{float(self.row['mean']):.1f}") if self.row["mean"] else ""
+
+    @property
+    def shown_change(self) -> str:
+        return "" if self.change is None else _shown(f"{self.change:+.1f}")
+
+    @property
+    def notes(self) -> list[str]:
+        """The audit's flags and an ensemble's worst attack, without the words for how many units there are."""
+        return [flag for flag in self.row["flags"].split(";") if flag.partition("=")[0] in FLAGS]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The rows of one dataset by learner and threat model; what never ran has none, and a place."""
+
+    dataset: str
+    environment: str
+    learners: tuple[str, ...]
+    threats: tuple[Threat, ...]
+    entries: dict[tuple[str, Threat], list[Entry]]  # two rows where settings differ that a learner's name leaves out
+
+    def at(self, learner: str, threat: Threat) -> list[Entry]:
+        return self.entries.get((learner, threat), [])
+
+    @property
+    def highest(self) -> float:
+        """The best mean, which has the strongest colour."""
+        means = [float(entry.row["mean"]) for line in self.entries.values() for entry in line if entry.row["mean"]]
+        return max([0.0, *means])
+
+    def share(self, entry: Entry) -> float:
+        """A mean as a share of the best one, from 0 to 1."""
+        return max(0.0, float(entry.row["mean"])) / self.highest if entry.row["mean"] and self.highest else 0.0
+
+
+def grid(rows: Sequence[Row], learners: Iterable[str], threats: Iterable[Threat]) -> Grid:
+    """The grid of one dataset's rows. The given learners and threat models come first and have a place in any case.
+
+    An ensemble's worst case comes after the attacks that it is made of.
+    """
+    clean = {learner(row): row["mean"] for row in rows if row["corruption"] == CLEAN and row["mean"]}
+    entries: dict[tuple[str, Threat], list[Entry]] = defaultdict(list)
+    for row in rows:
+        start = clean.get(learner(row)) or clean.get(learner({**row, "track": "universal", "options": ""}))
+        lost = stats.drop([float(start)], [float(row["mean"])]).points if start and row["mean"] else None
+        entries[learner(row), Threat.of(row)].append(Entry(row, None if lost is None or _is_clean(row) else -lost))
+    return Grid(
+        rows[0]["dataset"],
+        rows[0]["environment"],
+        tuple(dict.fromkeys([*learners, *(name for name, _ in entries)])),
+        tuple(dict.fromkeys([*threats, *(where for _, where in entries)])),
+        dict(entries),
+    )
+
+
+def _shown(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
+def _is_clean(row: Row) -> bool:
+    return row["corruption"] == CLEAN

@@ -1,0 +1,40 @@
+"""How tables, pages and the terminal name a row's threat model and its learner."""
+
+from corruptbench.optimizers import RHO, optimizer_for
+from corruptbench.registry import ALGORITHMS
+from corruptbench.tables.listing import Row, shown_name
+
+
+def threat(row: Row) -> str:
+    """A row's threat model as ``--corrupt`` spells it, without its rate and its scale."""
+    words = [f"preset={row['preset']}"] * bool(row["preset"])
+    words += [o.removeprefix("corruption.") for o in row["options"].split(";") if o.startswith("corruption.")]
+    return ":".join([row["corruption"], ",".join(words)] if words else [row["corruption"]])
+
+
+def full_threat(row: Row) -> str:
+    """A row's threat model as ``--corrupt`` spells it, with rate and scale where they are not the usual ones."""
+    usual = {"rate": ("0.3", "0"), "scale": ("1",)}
+    words = [f"{name}={row[name]}" for name in usual if row[name] not in usual[name]]
+    short = threat(row)
+    return ("," if ":" in short else ":").join([short, ",".join(words)]) if words else short
+
+
+def label(row: Row) -> str:
+    """``riql+sam``, with its track and its settings where they are not the usual ones."""
+    parts = [shown_name(row["algo"], row["optimizer"])]
+    if row["sam_on"] and row["sam_on"] != _usual_objectives(row["algo"]):
+        parts.append(f"on {row['sam_on']}")
+    if row["rho"] not in ("", str(RHO)):
+        parts.append(f"rho={row['rho']}")
+    if row["track"] != "universal":
+        parts.append(f"({row['track']})")
+    own = [option for option in row["options"].split(";") if option and not option.startswith("corruption.")]
+    return " ".join([*parts, *filter(None, [";".join(own)])])
+
+
+def _usual_objectives(algo: str) -> str:
+    """What ``--sam`` alone applies to, nothing for an algorithm that is not at hand."""
+    if algo not in ALGORITHMS.names():
+        return ""
+    return "+".join(optimizer_for(ALGORITHMS.get(algo)(), "sam").on)
