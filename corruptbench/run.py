@@ -115,7 +115,7 @@ def execute(planned: Plan, out: Path, setup: Setup = DEFAULT, *, force: bool = F
     record with the outcome ``failed`` is tried again. Raises ResourceError where there is no room or no right to write.
     """
     folder = out / planned.spec.run_id
-    work = out / f".{planned.spec.run_id}"
+    work = under_way(planned, out)
     record = None if force else finished(planned, folder)
     if record is None or work.exists():
         probe_writable(out)
@@ -135,6 +135,11 @@ def execute(planned: Plan, out: Path, setup: Setup = DEFAULT, *, force: bool = F
             checkpoints.remove()  # of a process that was killed between its last two acts
     log.info("%s holds this run already (%s); --force does it again", folder, record.outcome)
     return record
+
+
+def under_way(planned: Plan, out: Path) -> Path:
+    """Where a run's checkpoints lie until it is finished."""
+    return out / f".{planned.spec.run_id}"
 
 
 def finished(planned: Plan, folder: Path) -> RunRecord | None:

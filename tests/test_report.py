@@ -667,3 +667,18 @@ def test_beside_the_table_is_as_the_shipped_tables_are():
     for name in names:
         assert any(line.startswith(f"{name} ") for line in text.splitlines())
     assert ("(no shipped run" in text) == (not names)
+
+
+def test_two_folders_that_differ_in_a_run_are_refused(tmp_path, capsys):
+    """The same record twice is one; another record of the same run is none to choose between."""
+    (record_,) = grid(1, algorithms=(("iql", None),), threats=("none",))
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        (folder / record_.run_id).mkdir(parents=True)
+        (folder / record_.run_id / "record.json").write_text(record_.text())
+    words = ["leaderboard", "build", "--records", str(one), "--records", str(two), "--out", str(tmp_path / "out")]
+    assert main([*words, "--suite", "core"]) == 0
+    other = dataclasses.replace(record_, versions={**record_.versions, "torch": "2.14.0"})
+    (two / record_.run_id / "record.json").write_text(other.text())
+    assert main([*words, "--suite", "core"]) == 2
+    assert f"{one} and {two} both hold run {record_.run_id}, and their records differ" in capsys.readouterr().err

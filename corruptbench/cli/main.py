@@ -17,7 +17,7 @@ from corruptbench.stopping import WORKER, Stopped, end_with_parent, stoppable
 VERBS = {
     "run": "corrupt a dataset, train on it, score the policy: one run",
     "sweep": "a suite's runs: resumed, in parts, on one machine or many",
-    "leaderboard": "build tables from records",
+    "leaderboard": "tables from records: build, compare, validate, report",
     "data": "list, describe, check, collect and convert datasets",
     "corrupt": "write a corrupted dataset as a file, for any other library",
     "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",

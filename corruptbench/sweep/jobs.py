@@ -12,7 +12,7 @@ from corruptbench.corrupting import WHITE_BOX, named_corruption
 from corruptbench.errors import IntegrityError, UsageError, nearest
 from corruptbench.records import RunRecord
 from corruptbench.request import Plan, RunRequest
-from corruptbench.run import finished, loaded, plan
+from corruptbench.run import finished, loaded, plan, under_way
 from corruptbench.surrogates import is_at_hand
 from corruptbench.tables.listing import shown_name
 from corruptbench.types import TransitionDataset
@@ -108,7 +108,9 @@ def lacks_surrogate(request: RunRequest, dataset: TransitionDataset) -> bool:
 
 
 def record_of(planned: Plan, out: Path) -> RunRecord | None:
-    """What ``out`` holds of a run, None where it is still to be done."""
+    """What ``out`` holds of a run, None where it is still to be done, be it only to clear its checkpoints away."""
+    if under_way(planned, out).exists():
+        return None
     try:
         return finished(planned, out / planned.spec.run_id)
     except IntegrityError:

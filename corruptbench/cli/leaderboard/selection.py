@@ -23,7 +23,10 @@ def add_options(parser: argparse.ArgumentParser, made: str) -> None:
 
 
 def records(options: argparse.Namespace, made: str) -> list[tuple[Path, "RunRecord"]]:
-    """Each run once, with the folder of run folders it came from; raises IntegrityError where a record is broken."""
+    """Each run once, with the folder of run folders it came from.
+
+    Raises IntegrityError where a record is broken, UsageError where two folders hold a run and don't say the same of it.
+    """
     from corruptbench.records import RunRecord, each_record
     from corruptbench.tables.reading import LEADERBOARD
 
@@ -36,5 +39,13 @@ def records(options: argparse.Namespace, made: str) -> list[tuple[Path, "RunReco
     if broken:
         print("\n".join(broken), file=sys.stderr)
         raise IntegrityError(f"{len(broken)} of {len(results)} records are broken, and no {made} was written")
-    found = {result.run_id: (folder, result) for folder, result in results if isinstance(result, RunRecord)}
+    found: dict[str, tuple[Path, RunRecord]] = {}
+    for folder, result in results:
+        if isinstance(result, RunRecord):
+            first, same = found.setdefault(result.run_id, (folder, result))
+            if same.text() != result.text():
+                raise UsageError(
+                    f"--records {first} and {folder} both hold run {result.run_id}, and their records differ: "
+                    "leave one out"
+                )
     return list(found.values())
