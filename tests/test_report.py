@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from corruptbench.cli import main
 from corruptbench.cli.table import beside_the_table
 from corruptbench.environments import environment
 from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError

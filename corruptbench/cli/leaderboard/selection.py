@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser, made: str) -> None:
 def records(options: argparse.Namespace, made: str) -> list[tuple[Path, "RunRecord"]]:
     """Each run once, with the folder of run folders it came from.
 
-    Raises IntegrityError where a record is broken, UsageError where two folders hold a run and don't say the same of it.
+    Raises IntegrityError where a record is broken, UsageError where two folders differ in a run.
     """
     from corruptbench.records import RunRecord, each_record
     from corruptbench.tables.reading import LEADERBOARD
