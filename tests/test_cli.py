@@ -92,7 +92,7 @@ def fresh(code_or_module, *arguments, **settings):
 UNKNOWN = {
     "verb": (
         ["rnu"],
-        "corruptbench: unknown verb 'rnu': known are run, leaderboard, data, corrupt, list, verify, bench "
+        "corruptbench: unknown verb 'rnu': known are run, sweep, leaderboard, data, corrupt, list, verify, bench "
         "(did you mean 'run'?)",
     ),
     "algorithm": (
