@@ -24,6 +24,7 @@ from corruptbench.resources import lack_of, require_disk, require_memory
 from corruptbench.resume import Resumable
 from corruptbench.store import pretty
 from corruptbench.surrogates import TRAINED_BY
+from corruptbench.trackers import Telling
 from corruptbench.train import Learner
 from corruptbench.types import Corrupted, TransitionDataset
 from corruptbench.versions import platform, versions
@@ -46,6 +47,8 @@ class Setup:
     threads: int = 1
     checkpoint_every: int = CHECKPOINT_EVERY  # steps
     plugin_timeout: float = PLUGIN_TIMEOUT  # seconds for a plug-in's corruption
+    log: str | None = None  # tensorboard or wandb
+    log_to: Path = Path("logs")
 
 
 class Attempt:
@@ -59,11 +62,19 @@ class Attempt:
         self.audit: dict[str, Any] = {}
         self.evaluation: Evaluation | None = None
         self.curve: list[dict[str, float | int | None]] = []
+        self.telling = Telling(None, planned.spec, setup.log_to)
         self.seconds: dict[str, float] = {}
         self.record: RunRecord | None = None
 
     def run(self) -> RunRecord:
         """Corrupt, train, evaluate; the record whatever happens, but for the lack of resources."""
+        try:
+            self.record = self.outcome()
+            return self.record
+        finally:
+            self.telling.end(self.record)
+
+    def outcome(self) -> RunRecord:
         outcome, reason = "ok", None
         require_memory(COPIES * self.planned.dataset.nbytes, "a run on this dataset")
         try:
@@ -75,7 +86,7 @@ class Attempt:
         except PluginError as error:
             log.debug("the run failed", exc_info=True)
             outcome, reason = "failed", str(error)
-        self.record = RunRecord(
+        return RunRecord(
             spec=self.planned.spec,
             command=self.planned.command,
             options=self.planned.options,
@@ -89,7 +100,6 @@ class Attempt:
             execution=self.execution(),
             gate=dict(self.planned.dataset.provenance.get("gate", {})),
         )
-        return self.record
 
     def execution(self) -> dict[str, Any]:
         """What it is trained on."""
@@ -150,6 +160,7 @@ class Attempt:
         require_disk(self.checkpoints.folder, (KEPT + 2) * state, "a run with its checkpoints")
         training = Resumable(learner, self.checkpoints, self.identity())
         self.curve = training.notes.setdefault("curve", [])
+        self.telling = Telling(self.setup.log, spec, self.setup.log_to)
         name, begin = spec.algorithm.name, learner.step
         with tqdm(total=spec.steps, initial=begin, unit="step", desc=name, disable=None, smoothing=0.05) as bar:
             for step in [*range(CURVE_EVERY, spec.steps, CURVE_EVERY), spec.steps]:
@@ -161,6 +172,7 @@ class Attempt:
                         point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
                     score = self.score(point)
                     self.curve.append({"step": step, **score, **{f"loss_{k}": v for k, v in losses.items()}})
+                    self.telling.point(self.curve[-1])
                     bar.set_postfix({k: f"{v:.1f}" for k, v in score.items() if v is not None})
         return training
 

@@ -46,7 +46,7 @@ LEVELS = (
         "command",
         "corrupting",
     ),
-    ("request", "attempt", "run", "collect", "bench", "workers"),
+    ("request", "trackers", "attempt", "run", "collect", "bench", "workers"),
     ("suites", "tables", "sweep", "contents", "verify", "submission"),
     ("page",),
     ("cli", "__main__"),

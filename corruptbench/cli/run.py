@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.cli.parser import Parser
-from corruptbench.cli.source import NAMES, add_plugin_timeout, add_source_options, plugin_timeout
+from corruptbench.cli.source import (
+    NAMES,
+    add_log_options,
+    add_plugin_timeout,
+    add_source_options,
+    log_options,
+    plugin_timeout,
+)
 from corruptbench.errors import UsageError, nearest
 
 log = logging.getLogger("corruptbench.run")
@@ -94,6 +101,7 @@ def build_parser(algo: str | None) -> Parser:
         default=CHECKPOINT_EVERY,
         help=f"steps between checkpoints, from which the same command goes on (default: {CHECKPOINT_EVERY})",
     )
+    add_log_options(how)
     how.add_argument("--force", action="store_true", help="do a finished run again")
     how.add_argument("--threads", type=int, default=1, help="threads of the run; another number gives other last bits")
     how.add_argument("--workers", type=int, default=1, help="runs of an ensemble side by side, a process each")
@@ -201,10 +209,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from corruptbench.workers import side_by_side
 
     request, timeout = request_of(options), plugin_timeout(options)
+    setup = Setup(options.engine, options.threads, options.checkpoint_every, timeout, **log_options(options))
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)
-    setup = Setup(options.engine, options.threads, options.checkpoint_every, timeout)
     threats = members(request.corrupt)
     again = [options.force] * len(threats)
     if options.workers > 1 and len(threats) > 1:

@@ -3,6 +3,8 @@
 import argparse
 import math
 import sys
+from pathlib import Path
+from typing import Any
 
 from corruptbench.errors import UsageError
 
@@ -36,6 +38,21 @@ def plugin_timeout(options: argparse.Namespace) -> float:
     if not 0 < seconds < math.inf:
         raise UsageError(f"--plugin-timeout is {seconds:g}, allowed is any number of seconds above 0")
     return seconds
+
+
+def add_log_options(parser: argparse._ActionsContainer) -> None:
+    """Where a run tells how it goes."""
+    parser.add_argument("--log", metavar="TRACKER", help="tensorboard or wandb (extras of these names), offline")
+    parser.add_argument("--log-to", type=Path, default=Path("logs"), help="folder of what is logged")
+
+
+def log_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a Setup; raises UsageError for an unknown tracker or a missing package."""
+    from corruptbench.trackers import check
+
+    if options.log is not None:
+        check(options.log)
+    return {"log": options.log, "log_to": options.log_to}
 
 
 def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: ignore[no-untyped-def]

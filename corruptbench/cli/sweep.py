@@ -11,7 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from corruptbench.cli.parser import Parser
-from corruptbench.cli.source import NAMES, add_plugin_timeout, add_source_options, plugin_timeout
+from corruptbench.cli.source import (
+    NAMES,
+    add_log_options,
+    add_plugin_timeout,
+    add_source_options,
+    log_options,
+    plugin_timeout,
+)
 from corruptbench.errors import UsageError
 
 LAUNCHERS = ("local", "ray")
@@ -33,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 
     for path in options.plugin:
         load_plugin(path)
-    setup = Setup(options.engine, options.threads, options.checkpoint_every, plugin_timeout(options))
+    timeout = plugin_timeout(options)
+    setup = Setup(options.engine, options.threads, options.checkpoint_every, timeout, **log_options(options))
     selected = asked_for(suite(options.suite), options)
     requests = [
         dataclasses.replace(
@@ -99,6 +107,7 @@ def build_parser() -> Parser:
     add_plugin_timeout(how)
     how.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     how.add_argument("--checkpoint-every", type=int, default=CHECKPOINT_EVERY, help="steps between checkpoints")
+    add_log_options(how)
     how.add_argument("--threads", type=int, default=1, help="threads of each run; another number gives other last bits")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")
     how.add_argument("--debug", action="store_true", help="show the traceback of an error")
