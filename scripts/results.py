@@ -32,11 +32,12 @@ CURVE = ("run_id", "algo", "corruption", "unit", "steps", "step", "return_mean",
 def main() -> None:
     records = read_records(RECORDS)
     horizon = [r for r in records if is_horizon(r)]
-    core = [r for r in records if is_core(r)]
+    core, tiny = own_runs(records, "core"), own_runs(records, "tiny")
     FIGURES.mkdir(parents=True, exist_ok=True)
     insert(ROOT / "docs" / "learning.md", "horizon", horizon_table(horizon))
-    insert(ROOT / "docs" / "learning.md", "core", core_table(core))
-    insert(ROOT / "README.md", "core", core_table(core))
+    insert(ROOT / "docs" / "learning.md", "core", suite_table(core, "core"))
+    insert(ROOT / "README.md", "core", suite_table(core, "core"))
+    insert(ROOT / "README.md", "tiny", suite_table(tiny, "tiny"))
     insert(ROOT / "docs" / "attacks.md", "harm", harm_table(records))
     for dataset, card in shipped().items():
         insert(ASSETS / dataset / "README.md", "learned", learned_table(records, dataset, card))
@@ -51,11 +52,12 @@ def is_horizon(record: RunRecord) -> bool:
     return cell == ("hopper-replay", "none", "iql", "adam") and not record.options
 
 
-def is_core(record: RunRecord) -> bool:
-    """A run of the suite itself, with the settings that the suite's own rows have."""
-    row = run_row(record)
-    own = any(all(row[k] == v for k, v in wanted.items()) for wanted in suite("core").rows())
-    return suite("core").selects(record) and own
+def own_runs(records: list[RunRecord], name: str) -> list[RunRecord]:
+    """The runs of a suite itself, with the settings that the suite's own rows have."""
+    selected = suite(name)
+    wanted = list(selected.rows())
+    selection = [(record, run_row(record)) for record in records if selected.selects(record)]
+    return [record for record, row in selection if any(row.items() >= own.items() for own in wanted)]
 
 
 def learned_table(records: list[RunRecord], dataset: str, card: dict) -> str:
@@ -103,8 +105,9 @@ def horizon_table(records: list[RunRecord]) -> str:
     return "\n".join(lines)
 
 
-def core_table(records: list[RunRecord]) -> str:
-    selected = suite("core")
+def suite_table(records: list[RunRecord], of: str) -> str:
+    """Mean scores, a line for each algorithm, a column for each threat model that has a run."""
+    selected = suite(of)
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
         groups[name(record), record.spec.corruption.name].append(record)
