@@ -32,12 +32,13 @@ def results():
 
 def test_the_tables_in_the_docs_are_made_from_the_records(results):
     records = read_records(ROOT / "leaderboard" / "records")
-    core = results.core_table([record for record in records if results.is_core(record)])
+    core, tiny = (results.suite_table(results.own_runs(records, name), name) for name in ("core", "tiny"))
     horizon = results.horizon_table([record for record in records if results.is_horizon(record)])
     learning = (ROOT / "docs" / "learning.md").read_text("utf-8")
     assert f"<!-- core -->\n{core}\n<!-- /core -->" in learning
     assert f"<!-- horizon -->\n{horizon}\n<!-- /horizon -->" in learning
-    assert f"<!-- core -->\n{core}\n<!-- /core -->" in (ROOT / "README.md").read_text("utf-8")
+    for name, table in (("core", core), ("tiny", tiny)):
+        assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in (ROOT / "README.md").read_text("utf-8")
     harm = results.harm_table(records)
     assert f"<!-- harm -->\n{harm}\n<!-- /harm -->" in (ROOT / "docs" / "attacks.md").read_text("utf-8")
     for dataset, card in shipped().items():
