@@ -33,6 +33,10 @@ SUMMARY = (
     "protocol,suite,dataset,environment,algo,optimizer,sam_on,rho,track,corruption,rate,scale,preset,options,steps,n,"
     "failed,mean,std,worst_quarter,ci_low,ci_high,flags"
 )
+OVERALL = (
+    "suite,protocol,algo,optimizer,sam_on,rho,track,options,steps,cells,n,iqm,iqm_low,iqm_high,mean,mean_low,mean_high,"
+    "median,median_low,median_high,optimality_gap,optimality_gap_low,optimality_gap_high,drop,rank,flags"
+)
 HOPPER = environment("Hopper-v5")
 SAM = OptimizerSpec("sam", ("V", "Q"), 0.05)
 TINY = Suite("tiny", 3, ("hopper-replay",), ("none", "obs-random"), ("iql", "riql+sam"), units=12)
@@ -111,11 +115,12 @@ def number(value):
 
 def test_columns_are_those_of_the_design():
     found = build(grid(2), TINY)
-    assert sorted(found) == ["tiny-summary.csv", "tiny.csv"]
+    assert sorted(found) == ["tiny-overall.csv", "tiny-summary.csv", "tiny.csv"]
     assert found["tiny.csv"].splitlines()[0] == RUNS
     assert found["tiny-summary.csv"].splitlines()[0] == SUMMARY
     nothing = build([], TINY)
-    assert nothing == {"tiny.csv": RUNS + "\n", "tiny-summary.csv": SUMMARY + "\n"}
+    empty = {"tiny.csv": RUNS + "\n", "tiny-summary.csv": SUMMARY + "\n", "tiny-overall.csv": OVERALL + "\n"}
+    assert nothing == empty
 
 
 def test_a_run():
@@ -462,8 +467,8 @@ def test_sums():
         f"{hashlib.sha256('ü'.encode()).hexdigest()}  a.csv\n{hashlib.sha256(b'x' + bytes([10])).hexdigest()}  b.csv\n"
     )
     built = build_all(grid(2), ["core"])
-    assert sorted(built) == ["SHA256SUMS", "core-summary.csv", "core.csv"]
-    assert built["SHA256SUMS"] == sums_of({name: built[name] for name in ("core.csv", "core-summary.csv")})
+    assert sorted(built) == ["SHA256SUMS", "core-overall.csv", "core-summary.csv", "core.csv"]
+    assert built["SHA256SUMS"] == sums_of({name: built[name] for name in sorted(built.keys() - {"SHA256SUMS"})})
 
 
 def listed():

@@ -222,7 +222,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     records = []
     for threat, force in zip(threats, again, strict=True):
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, setup)
-        log.info("%r, run %s", planned.dataset, planned.spec.run_id)
+        if log.isEnabledFor(logging.INFO):  # a worker among many says only what is wrong
+            print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
         record = execute(planned, options.out, setup, force=force)
         if not options.json:
             print(beside_the_table(record, options.out), end="")

@@ -7,18 +7,20 @@ from corruptbench.csv_text import to_csv
 from corruptbench.records import RunRecord
 from corruptbench.suites import Suite, suite, suite_names
 from corruptbench.tables.listing import RUNS, run_rows
+from corruptbench.tables.overall import overall_csv
 from corruptbench.tables.reading import SUMS
 from corruptbench.tables.summary import summary_csv
 
 
 def build(records: Sequence[RunRecord], selected: Suite) -> dict[str, str]:
-    """File name -> content of a suite's two tables."""
+    """File name -> content of a suite's three tables."""
     selection = [record for record in records if selected.selects(record)]
     weak = {record.run_id for record in selection if is_weak(record)}
     rows = run_rows(selection)
     return {
         f"{selected.name}.csv": to_csv(RUNS, rows),
         f"{selected.name}-summary.csv": summary_csv(rows, selected, weak),
+        f"{selected.name}-overall.csv": overall_csv(rows, selected),
     }
 
 

@@ -57,7 +57,7 @@ def shipped_runs() -> list[Row]:
             log.warning("%s: %s does not name it, so its runs are none of the benchmark's", path, LEADERBOARD / SUMS)
     runs: dict[str, Row] = {}
     for name in sorted(sums):
-        if name.endswith("-summary.csv") or name == PUBLISHED:
+        if name.endswith(("-summary.csv", "-overall.csv")) or name == PUBLISHED:
             _checked(LEADERBOARD / name)
         else:
             runs.update((row["run_id"], row) for row in read_table(LEADERBOARD / name).rows)

@@ -4,7 +4,7 @@ import argparse
 
 from corruptbench.cli.leaderboard import selection
 
-HELP = "records to <suite>.csv, <suite>-summary.csv and SHA256SUMS"
+HELP = "records to <suite>.csv, <suite>-summary.csv, <suite>-overall.csv and SHA256SUMS"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
