@@ -164,6 +164,14 @@ def test_the_tables_of_the_page_have_the_text_of_the_csvs(page, tables):
     assert {"return_mean", "normalized", "run_id", "corrupted_sha256", "outcome"} < set(shown[0])
 
 
+def test_the_table_across_cells_has_the_text_of_its_csv(page, records):
+    rows = rows_of(build(records, MADE_UP)["made-up-overall.csv"])
+    shown = page.table_rows("overall")
+    assert len(shown) == len(rows) > 1
+    assert {"n", "iqm", "iqm_low", "iqm_high", "drop", "rank", "flags"} < set(shown[0])
+    assert shown == [{name: row[name] for name in shown[0]} for row in rows]
+
+
 def test_the_command_stands_under_each_row(page, tables):
     commands = [
         text for name, cells in page.rows if name == "runs" for _, a, text in cells if a.get("class") == "command"

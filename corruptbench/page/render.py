@@ -11,7 +11,7 @@ from corruptbench.errors import UsageError
 from corruptbench.page.figures import figures
 from corruptbench.page.grid import FLAGS
 from corruptbench.page.section import Section
-from corruptbench.tables.labels import threat
+from corruptbench.tables.labels import label, threat
 
 PAGE = "index.html"
 FIGURES = "figures"
@@ -44,6 +44,7 @@ def render(sections: Sequence[Section]) -> dict[str, bytes]:
         folder=FIGURES,
         flags=FLAGS,
         threat=threat,
+        label=label,
         inline=lambda picture: Markup(picture.inline()),  # drawn here, and matplotlib escapes the text in it
         script=Markup(script),
         # a hash, so that no other script runs even if one came in with a record

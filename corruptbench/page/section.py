@@ -16,6 +16,7 @@ from corruptbench.tables import stats
 from corruptbench.tables.build import build
 from corruptbench.tables.labels import label
 from corruptbench.tables.listing import CELL, SUMMARY, Row, cell, read_csv
+from corruptbench.tables.overall import OVERALL
 
 Curve = list[tuple[float, float]]
 """Training step and normalized score."""
@@ -30,6 +31,7 @@ class Section:
     suite: Suite
     runs: list[Row]
     summary: list[Row]
+    overall: list[Row]  # of the learners that have every cell
     reasons: dict[str, str]  # by run id, of what is not ok
     curves: dict[str, Curve]  # by run id
 
@@ -152,6 +154,7 @@ def section(found: Sequence[tuple[Path, RunRecord]], selected: Suite) -> Section
         selected,
         runs,
         read_csv(tables[f"{selected.name}-summary.csv"], columns=SUMMARY),
+        read_csv(tables[f"{selected.name}-overall.csv"], columns=OVERALL),
         {record.run_id: record.reason for record in records if record.reason},
         _curves(runs, folders),
     )
