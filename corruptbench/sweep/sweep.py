@@ -48,9 +48,10 @@ class Swept:
             return f"lost, {f'signal {-self.code}' if self.code < 0 else f'exit code {self.code}'}"
         if record.outcome != "ok":
             return f"{record.outcome}: {record.reason}"
-        score = record.score or {}
-        shown = score.get("normalized_mean", score.get("return_mean"))
-        return "trained, not scored" if shown is None else f"{shown:.1f}"
+        if record.score is None:
+            return "trained, not scored"
+        normalized, raw = record.score["normalized_mean"], record.score["return_mean"]
+        return f"{normalized:.1f}" if normalized is not None else f"return {raw:.1f}"
 
 
 def sweep(jobs: Sequence[Job], launch: Launcher, out: Path, workers: int) -> list[Swept]:
