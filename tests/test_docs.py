@@ -47,6 +47,15 @@ def test_the_tables_in_the_docs_are_made_from_the_records(results):
         assert f"<!-- learned -->\n{learned}\n<!-- /learned -->" in text
 
 
+def test_the_page_in_the_docs_has_the_runs_of_the_tables():
+    """Made anew whenever the tables are; its figures depend on the versions of what draws them."""
+    page = (ROOT / "docs" / "leaderboard" / "index.html").read_text("utf-8")
+    for name in ("core", "tiny"):
+        for row in read_csv((LEADERBOARD / f"{name}.csv").read_text("utf-8")):
+            assert row["run_id"] in page
+            assert f'data-column="normalized">{row["normalized"]}<' in page
+
+
 def test_the_tables_of_the_attacks_are_made_from_the_measurements():
     """docs/figures/attacks.csv holds every dataset, element, rate and attack, and the doc shows it."""
     table = script("attack_table")
