@@ -75,6 +75,7 @@ class Attempt:
             self.telling.end(self.record)
 
     def outcome(self) -> RunRecord:
+        """As :meth:`run`, with the tracker still open."""
         outcome, reason = "ok", None
         require_memory(COPIES * self.planned.dataset.nbytes, "a run on this dataset")
         try:

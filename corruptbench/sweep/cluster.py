@@ -64,7 +64,9 @@ def on_ray(
             number = running.pop(ended)
             try:
                 code, runs = ray.get(ended)
-            except ray.exceptions.WorkerCrashedError:  # more often than Ray begins it again
+            except ray.exceptions.RayTaskError:  # ours: what broke in _task
+                raise
+            except ray.exceptions.RayError:  # its worker, machine or memory was lost more often than Ray begins again
                 code, runs = -signal.SIGKILL, {}
             for run_id, files in runs.items():
                 _receive(out, run_id, files)
