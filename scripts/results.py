@@ -7,11 +7,11 @@ same records give the same text.
 
 import csv
 import io
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from markers import insert
 from matplotlib.figure import Figure
 
 from corruptbench.corruptions.auto import members
@@ -181,15 +181,6 @@ def cell(values: list[float]) -> str:
         return "-"
     spread = stats.std(values)
     return f"{stats.mean(values):.1f}{'' if spread is None else f' ± {spread:.1f}'} (n={len(values)})"
-
-
-def insert(path: Path, marker: str, text: str) -> None:
-    """Replaces what stands between a pair of markers."""
-    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
-    old = path.read_text("utf-8")
-    if not pattern.search(old):
-        raise SystemExit(f"{path} has no pair of markers {marker!r}")
-    path.write_text(pattern.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old), "utf-8")
 
 
 def curves(

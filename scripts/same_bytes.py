@@ -6,12 +6,13 @@ markers of docs/sweeps.md.
 
 import hashlib
 import os
-import re
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
+
+from markers import insert
 
 from corruptbench.attempt import Setup
 from corruptbench.suites import suite
@@ -55,13 +56,7 @@ def main() -> None:
             assert found.keys() == first.keys()
             lines.append(f"| {name} | {(time.monotonic() - begin) / 60:.1f} | {same} of {len(first)} |")
             print(lines[-1], file=sys.stderr)
-    text = re.sub(
-        "(<!-- same -->\n).*?(<!-- /same -->)",
-        lambda found: f"{found[1]}{chr(10).join(lines)}\n{found[2]}",
-        DOC.read_text("utf-8"),
-        flags=re.DOTALL,
-    )
-    DOC.write_text(text, "utf-8")
+    insert(DOC, "same", "\n".join(lines))
 
 
 if __name__ == "__main__":

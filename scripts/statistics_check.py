@@ -4,11 +4,11 @@ Everything is drawn from one named stream, so the same code gives the same table
 """
 
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from markers import insert
 
 from corruptbench.rng import stream, uniforms
 from corruptbench.tables import stats
@@ -98,15 +98,6 @@ def coverage_row(kind: str, n: int) -> str:
 def covered(bounds: list[tuple[float, float] | None], truth: float) -> str:
     found = [low <= truth <= high for low, high in filter(None, bounds)]
     return f"{100 * np.mean(found):.1f} %" if found else "none is given"
-
-
-def insert(path: Path, marker: str, text: str) -> None:
-    """Replaces what stands between a pair of markers."""
-    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
-    old = path.read_text("utf-8")
-    if not pattern.search(old):
-        raise SystemExit(f"{path} has no pair of markers {marker!r}")
-    path.write_text(pattern.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old), "utf-8")
 
 
 if __name__ == "__main__":

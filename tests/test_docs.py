@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 def script(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")  # as Python does for a script
+        spec.loader.exec_module(module)
     return module
 
 
