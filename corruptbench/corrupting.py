@@ -14,13 +14,13 @@ from corruptbench import command, settings
 from corruptbench.contract import apply, check_sound
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.corruptions.corruption import Corruption
-from corruptbench.data import cache
-from corruptbench.errors import IntegrityError, PluginError, ResourceError, UsageError
+from corruptbench.data import cache, load
+from corruptbench.errors import CorruptBenchError, IntegrityError, PluginError, ResourceError, UsageError
 from corruptbench.isolation import apply_isolated, can_be_isolated
 from corruptbench.links import without_links
 from corruptbench.registry import CORRUPTIONS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.rng import PROTOCOL, unit_seeds
-from corruptbench.spec import CorruptionSpec
+from corruptbench.spec import CorruptionSpec, RunSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json
 from corruptbench.surrogates import surrogate_for, surrogate_of_run
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
@@ -64,6 +64,17 @@ def corruption_spec(
         surrogate.sha256 if surrogate else None,
         source_sha256(type(corruption)),
     )
+
+
+def corruption_of(spec: CorruptionSpec) -> Corruption | None:
+    """The threat model of a spec, which also names what it was computed with; None for one that is not at hand."""
+    try:
+        cls = CORRUPTIONS.known(spec.name)
+        options = {k: v for k, v in spec.options.items() if k in cls.__dataclass_fields__}
+        found: Corruption = settings.build(cls, {**options, "rate": spec.rate, "scale": spec.scale}, spec.name)
+    except CorruptBenchError:
+        return None
+    return found if source_sha256(cls) == spec.source_sha256 else None
 
 
 def with_surrogate(
@@ -115,6 +126,29 @@ def corrupt(
     return computed_or_cached(
         found.corruption, found.spec, dataset, seed, found.surrogate, plugin_timeout=plugin_timeout
     )
+
+
+def data_of(
+    spec: RunSpec, results: Path = Path("results"), *, dataset: str | None = None
+) -> tuple[TransitionDataset, Corrupted]:
+    """The clean data of a run and what it was trained on, made again from its spec.
+
+    ``dataset`` names the data where the spec cannot, which knows a file without its folder. Raises UsageError for a
+    threat model that is not at hand or attacked the learner itself, IntegrityError where the clean data are others.
+    """
+    corruption = corruption_of(spec.corruption)
+    if corruption is None:
+        raise UsageError(
+            f"the threat model {spec.corruption.name} of run {spec.run_id} is not at hand: --plugin names its file"
+        )
+    clean = load(dataset or spec.dataset)
+    if clean.sha256 != spec.dataset_sha256:
+        raise IntegrityError(
+            f"the SHA-256 of {dataset or spec.dataset} is {clean.sha256[:16]}..., and run {spec.run_id} was trained on "
+            f"{spec.dataset_sha256[:16]}..."
+        )
+    corruption, surrogate = with_surrogate(corruption, clean, results)
+    return clean, computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
 
 
 def computed_or_cached(

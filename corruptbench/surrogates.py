@@ -5,7 +5,6 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +21,14 @@ from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.links import without_links
-from corruptbench.names import is_name, refuse_pickle
 from corruptbench.optimizers import Optimizer
-from corruptbench.records import RunRecord
 from corruptbench.registry import source_sha256
 from corruptbench.resume import Resumable
 from corruptbench.rng import PROTOCOL, seed_from
 from corruptbench.spec import AlgorithmSpec
-from corruptbench.store import check_manifest, claimed, key_of, pretty, publish, read_json, sha256_file
+from corruptbench.store import claimed, key_of, pretty, publish, read_json, sha256_file
 from corruptbench.train import Learner, Policy
+from corruptbench.trained import trained_run
 from corruptbench.types import TransitionDataset
 from corruptbench.versions import platform, versions
 from corruptbench.weights import load_weights, save_weights
@@ -131,18 +129,8 @@ def surrogate_of_run(name: str, dataset: TransitionDataset, results: Path) -> tu
     folder that is damaged.
     """
     where = f"surrogate={name}"
-    refuse_pickle(Path(name), where)
-    places = [Path(name), results / name] if is_name(name) else [Path(name)]  # no way leads out of the results
-    found = [folder for folder in places if os.path.isfile(folder / "record.json")]
-    if not found:
-        raise UsageError(f"{where}: no run lies in {name} or in {results / name}")
-    folder = found[0]
-    check_manifest(folder)
-    record = RunRecord.read(folder / "record.json")
-    weights = folder / "agent.safetensors"
-    if record.outcome != "ok" or not weights.is_file():
-        raise UsageError(f"{where}: the run ended as {record.outcome!r}, and only one that is ok has critics")
-    model = load_weights(weights)
+    found = trained_run(name, results, where)
+    record, model, weights = found.record, found.model, found.weights
     critic = require_critics(model.state, record.spec.algorithm.name, where)
     needed = dataset.observations.shape[1] + dataset.actions.shape[1]
     if critic[0].shape[-2] != needed:

@@ -39,6 +39,7 @@ LEVELS = (
         "simulation",
         "evaluate",
         "weights",
+        "trained",
         "surrogates",
         "contract",
         "isolated",

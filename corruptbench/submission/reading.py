@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from corruptbench import command, run, settings
 from corruptbench.algos.agent import Agent
+from corruptbench.corrupting import corruption_of
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError
 from corruptbench.records import RECORD, RunRecord, contradiction, read_run, run_folders
-from corruptbench.registry import ALGORITHMS, CORRUPTIONS, source_sha256
+from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.spec import RunSpec
 from corruptbench.store import LINK, Finding
 from corruptbench.suites import Suite, threat_key
@@ -62,7 +63,7 @@ class Run:
     @cached_property
     def corruption(self) -> Corruption | None:
         """Its threat model, None for one that is not at hand."""
-        return _corruption(self.spec)
+        return corruption_of(self.spec.corruption)
 
     @cached_property
     def agent(self) -> Agent | None:
@@ -184,21 +185,9 @@ def read_submission(folder: Path, suite: Suite) -> Submission:
     return Submission(suite, tuple(runs), tuple(sorted(shortened)))
 
 
-def _corruption(spec: RunSpec) -> Corruption | None:
-    """The threat model of a spec, which also names what it was computed with."""
-    try:
-        cls = CORRUPTIONS.known(spec.corruption.name)
-        options = {k: v for k, v in spec.corruption.options.items() if k in cls.__dataclass_fields__}
-        values = {**options, "rate": spec.corruption.rate, "scale": spec.corruption.scale}
-        found: Corruption = settings.build(cls, values, spec.corruption.name)
-    except CorruptBenchError:
-        return None
-    return found if source_sha256(cls) == spec.corruption.source_sha256 else None
-
-
 def _threat(spec: RunSpec, suite: Suite) -> str | None:
     """A spec's threat model as the suite spells it."""
-    corruption = _corruption(spec)
+    corruption = corruption_of(spec.corruption)
     if corruption is None:
         return None
     options = tuple(f"{k}={v}" for k, v in sorted(command.changed(corruption, "corruption").items()))
