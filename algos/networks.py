@@ -39,6 +39,15 @@ def mlp(params: Params, x: Tensor) -> Tensor:
     return torch.matmul(x, params[-2]) + params[-1]
 
 
+def hidden_layers(params: Params, x: Tensor) -> list[Tensor]:
+    """What the hidden layers of :func:`mlp` put out, ``(*lead, batch, units)`` each."""
+    layers = []
+    for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+        x = torch.relu(torch.matmul(x, w) + b)
+        layers.append(x)
+    return layers
+
+
 def flatten(params: Params) -> Tensor:
     """All parameters side by side in a new tensor ``(P,)``."""
     return torch.cat([p.reshape(-1) for p in params])

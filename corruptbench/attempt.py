@@ -22,10 +22,11 @@ from corruptbench.registry import PLUGIN_TIMEOUT
 from corruptbench.request import Plan
 from corruptbench.resources import lack_of, require_disk, require_memory
 from corruptbench.resume import Resumable
+from corruptbench.sharpness import SHARPNESS, Effort, report_of, text_of
 from corruptbench.store import pretty
 from corruptbench.surrogates import TRAINED_BY
 from corruptbench.trackers import Telling
-from corruptbench.train import Learner
+from corruptbench.train import Learner, Policy
 from corruptbench.types import Corrupted, TransitionDataset
 from corruptbench.versions import platform, versions
 from corruptbench.weights import save_weights
@@ -47,8 +48,27 @@ class Setup:
     threads: int = 1
     checkpoint_every: int = CHECKPOINT_EVERY  # steps
     plugin_timeout: float = PLUGIN_TIMEOUT  # seconds for a plug-in's corruption
+    track_sharpness: int | None = None  # steps between two reports, one at the end among them
     log: str | None = None  # tensorboard or wandb
     log_to: Path = Path("logs")
+
+
+def corrupted_for(planned: Plan, setup: Setup) -> Corrupted:
+    """What a run is trained on."""
+    spec, timeout = planned.spec, setup.plugin_timeout
+    return computed_or_cached(
+        planned.corruption,
+        spec.corruption,
+        planned.dataset,
+        spec.corruption_seed,
+        planned.surrogate,
+        plugin_timeout=timeout,
+    )
+
+
+def sharpness_of(policy: Policy, step: int, corrupted: TransitionDataset, planned: Plan) -> dict[str, Any]:
+    """The sharpness report of a run after so many steps."""
+    return report_of(policy, step, {"corrupted": corrupted, "clean": planned.dataset}, Effort())
 
 
 class Attempt:
@@ -62,6 +82,7 @@ class Attempt:
         self.audit: dict[str, Any] = {}
         self.evaluation: Evaluation | None = None
         self.curve: list[dict[str, float | int | None]] = []
+        self.reports: list[dict[str, Any]] = []  # of sharpness
         self.telling = Telling(None, planned.spec, setup.log_to)
         self.seconds: dict[str, float] = {}
         self.record: RunRecord | None = None
@@ -79,7 +100,7 @@ class Attempt:
         outcome, reason = "ok", None
         require_memory(COPIES * self.planned.dataset.nbytes, "a run on this dataset")
         try:
-            corrupted = self.timed("corrupt", self.corrupt)
+            corrupted = self.timed("corrupt", lambda: corrupted_for(self.planned, self.setup))
             self.corrupted_sha256, self.audit = corrupted.dataset.sha256, dict(corrupted.audit)
             self.learn(corrupted.dataset)
         except Diverged as error:
@@ -118,17 +139,6 @@ class Attempt:
         trained_on = {"run_id": self.planned.spec.run_id, "corrupted_sha256": self.corrupted_sha256, "scored": scored}
         return {**trained_on, "execution": self.execution(), **platform(*TRAINED_BY)}
 
-    def corrupt(self) -> Corrupted:
-        planned, spec = self.planned, self.planned.spec
-        return computed_or_cached(
-            planned.corruption,
-            spec.corruption,
-            planned.dataset,
-            spec.corruption_seed,
-            planned.surrogate,
-            plugin_timeout=self.setup.plugin_timeout,
-        )
-
     def learn(self, dataset: TransitionDataset) -> None:
         """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""
         name = self.planned.spec.algorithm.name
@@ -161,13 +171,16 @@ class Attempt:
         require_disk(self.checkpoints.folder, (KEPT + 2) * state, "a run with its checkpoints")
         training = Resumable(learner, self.checkpoints, self.identity())
         self.curve = training.notes.setdefault("curve", [])
+        self.reports = training.notes.setdefault("sharpness", []) if self.setup.track_sharpness else []
         self.telling = Telling(self.setup.log, spec, self.setup.log_to)
         name, begin = spec.algorithm.name, learner.step
         with tqdm(total=spec.steps, initial=begin, unit="step", desc=name, disable=None, smoothing=0.05) as bar:
-            for step in [*range(CURVE_EVERY, spec.steps, CURVE_EVERY), spec.steps]:
+            for step in self.stops():
                 losses = self.timed("train", lambda step=step: training.reach(step, bar.update))  # type: ignore[misc]
                 self.taken = learner.step - begin
-                if self.planned.score and (not self.curve or self.curve[-1]["step"] < step):
+                self.measure_sharpness(dataset, step)
+                due = self.planned.score and is_due(step, CURVE_EVERY, spec.steps)
+                if due and not any(point["step"] == step for point in self.curve):
                     policy = learner.policy()
                     with training.saved_when_stopped():
                         point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
@@ -176,6 +189,22 @@ class Attempt:
                     self.telling.point(self.curve[-1])
                     bar.set_postfix({k: f"{v:.1f}" for k, v in score.items() if v is not None})
         return training
+
+    def stops(self) -> list[int]:
+        """The steps after which something is measured, the last one among them."""
+        steps = self.planned.spec.steps
+        every = {CURVE_EVERY, self.setup.track_sharpness or CURVE_EVERY}
+        return sorted({step for number in every for step in [*range(number, steps, number), steps]})
+
+    def measure_sharpness(self, dataset: TransitionDataset, step: int) -> None:
+        """A report, where one is asked for after this step and a run that goes on has none of it."""
+        assert self.learner is not None
+        every, policy = self.setup.track_sharpness, self.learner.policy()
+        passed = self.learner.step != step  # before the checkpoint that it goes on from
+        if passed or not every or not is_due(step, every, self.planned.spec.steps):
+            return
+        if not self.reports or self.reports[-1]["step"] < step:
+            self.reports.append(self.timed("sharpness", lambda: sharpness_of(policy, step, dataset, self.planned)))
 
     def score(self, evaluation: Evaluation) -> dict[str, float | None]:
         """Mean return and normalized score."""
@@ -203,8 +232,15 @@ class Attempt:
             losses = [f"loss_{objective.name}" for objective in self.planned.agent.objectives]
             text = to_csv(["step", "return_mean", "normalized_mean", *losses], self.curve)
             (folder / "curve.csv").write_text(text)
+        if self.reports:
+            (folder / SHARPNESS).write_text(text_of(self.reports))
         if self.learner and self.record.outcome == "ok":
             policy, algorithm = self.learner.policy(), self.planned.spec.algorithm
             acting = [group for group in self.planned.agent.acting if group in policy.state]
             save_weights(folder / "policy.safetensors", policy, algorithm, acting or None)
             save_weights(folder / "agent.safetensors", policy, algorithm)
+
+
+def is_due(step: int, every: int, steps: int) -> bool:
+    """Whether something that is done every so many steps, and after the last, is done after this one."""
+    return step % every == 0 or step == steps

@@ -129,11 +129,11 @@ def corrupt(
 
 
 def data_of(
-    spec: RunSpec, results: Path = Path("results"), *, dataset: str | None = None
+    spec: RunSpec, results: Path = Path("results"), clean: TransitionDataset | None = None
 ) -> tuple[TransitionDataset, Corrupted]:
     """The clean data of a run and what it was trained on, made again from its spec.
 
-    ``dataset`` names the data where the spec cannot, which knows a file without its folder. Raises UsageError for a
+    ``clean`` is needed where the spec cannot name them: it knows a file without its folder. Raises UsageError for a
     threat model that is not at hand or attacked the learner itself, IntegrityError where the clean data are others.
     """
     corruption = corruption_of(spec.corruption)
@@ -141,10 +141,10 @@ def data_of(
         raise UsageError(
             f"the threat model {spec.corruption.name} of run {spec.run_id} is not at hand: --plugin names its file"
         )
-    clean = load(dataset or spec.dataset)
+    clean = load(spec.dataset) if clean is None else clean
     if clean.sha256 != spec.dataset_sha256:
         raise IntegrityError(
-            f"the SHA-256 of {dataset or spec.dataset} is {clean.sha256[:16]}..., and run {spec.run_id} was trained on "
+            f"the SHA-256 of {clean.id} is {clean.sha256[:16]}..., and run {spec.run_id} was trained on "
             f"{spec.dataset_sha256[:16]}..."
         )
     corruption, surrogate = with_surrogate(corruption, clean, results)

@@ -9,7 +9,7 @@ import torch
 
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent, State
-from corruptbench.attempt import Attempt, Setup
+from corruptbench.attempt import Attempt, Setup, corrupted_for, sharpness_of
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.corrupting import WHITE_BOX, corruption_spec, named_corruption, with_surrogate
 from corruptbench.data import load
@@ -20,9 +20,11 @@ from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.request import Plan, RunRequest, preset, seeds
 from corruptbench.rng import stream
+from corruptbench.sharpness import SHARPNESS, check_every, keep
 from corruptbench.spec import AlgorithmSpec, OptimizerSpec, RunSpec
 from corruptbench.store import check_manifest, claimed, probe_writable, publish
 from corruptbench.surrogates import require_critics, surrogate_of_run
+from corruptbench.trained import trained_run
 from corruptbench.types import Surrogate, TransitionDataset
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,8 @@ def execute(planned: Plan, out: Path, setup: Setup = DEFAULT, *, force: bool = F
     """
     folder = out / planned.spec.run_id
     work = under_way(planned, out)
+    if setup.track_sharpness is not None:
+        check_every(setup.track_sharpness, planned.spec.steps)
     record = None if force else finished(planned, folder)
     if record is None or work.exists():
         probe_writable(out)
@@ -134,12 +138,21 @@ def execute(planned: Plan, out: Path, setup: Setup = DEFAULT, *, force: bool = F
                 return record
             checkpoints.remove()  # of a process that was killed between its last two acts
     log.info("%s holds this run already (%s); --force does it again", folder, record.outcome)
+    if lacks_report(record, folder, setup):
+        log.info("its sharpness was not measured: that is done now")
+        model = trained_run(str(folder), out, str(folder)).model
+        keep(sharpness_of(model, planned.spec.steps, corrupted_for(planned, setup).dataset, planned), folder)
     return record
 
 
 def under_way(planned: Plan, out: Path) -> Path:
     """Where a run's checkpoints lie until it is finished."""
     return out / f".{planned.spec.run_id}"
+
+
+def lacks_report(record: RunRecord, folder: Path, setup: Setup) -> bool:
+    """Whether a finished run has no report on its sharpness, and one is asked for."""
+    return setup.track_sharpness is not None and record.outcome == "ok" and not (folder / SHARPNESS).is_file()
 
 
 def finished(planned: Plan, folder: Path) -> RunRecord | None:

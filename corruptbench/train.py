@@ -40,6 +40,18 @@ class Normalisation:
     def __call__(self, observations: Tensor) -> Tensor:
         return (observations - self.mean) / self.scale
 
+    def batch(
+        self, dataset: TransitionDataset, rows: np.ndarray | slice = slice(None), dtype: torch.dtype = torch.float32
+    ) -> Batch:
+        """Rows of a dataset as a learner sees them."""
+        return Batch(
+            self(torch.tensor(dataset.observations[rows])).to(dtype),
+            torch.tensor(dataset.actions[rows], dtype=dtype),
+            torch.tensor(dataset.rewards[rows], dtype=dtype),
+            self(torch.tensor(dataset.next_observations[rows])).to(dtype),
+            torch.tensor(dataset.terminations[rows], dtype=dtype),
+        )
+
 
 class Learner:
     """An agent in training: its weights, Adam's moments, and the number of steps taken.
@@ -65,15 +77,7 @@ class Learner:
         self.step = 0
         self.losses: dict[str, Tensor] = {}
         self.normalisation = Normalisation.of(dataset)
-        self.table = Table.of(
-            Batch(
-                self.normalisation(torch.tensor(dataset.observations)).to(dtype),
-                torch.tensor(dataset.actions, dtype=dtype),
-                torch.tensor(dataset.rewards, dtype=dtype),
-                self.normalisation(torch.tensor(dataset.next_observations)).to(dtype),
-                torch.tensor(dataset.terminations, dtype=dtype),
-            )
-        )
+        self.table = Table.of(self.normalisation.batch(dataset, dtype=dtype))
         start = agent.init(
             dataset.observations.shape[1], dataset.actions.shape[1], lambda name: stream(seed, "init", name)
         )

@@ -29,19 +29,26 @@ class Trained:
         return self.folder / AGENT
 
 
-def trained_run(name: str, results: Path, where: str) -> Trained:
-    """A finished run, named by its folder or by its id below ``results``; ``where`` begins the errors.
+def run_folder(name: str, results: Path, where: str) -> Path:
+    """The folder of a run, named by it or by the run's id below ``results``; ``where`` begins the errors.
 
-    Raises UsageError for what is no run or has no networks, IntegrityError for a folder that is damaged.
+    Raises UsageError for what is no run, IntegrityError for a folder that is damaged.
     """
     refuse_pickle(Path(name), where)
     places = [Path(name), results / name] if is_name(name) else [Path(name)]  # no way leads out of the results
     found = [folder for folder in places if os.path.isfile(folder / RECORD)]
     if not found:
         raise UsageError(f"{where}: no run lies in {name} or in {results / name}")
-    folder = found[0]
-    check_manifest(folder)
+    check_manifest(found[0])
+    return found[0]
+
+
+def trained_run(name: str, results: Path, where: str) -> Trained:
+    """A finished run, named as in :func:`run_folder`; raises UsageError for one without networks, too."""
+    folder = run_folder(name, results, where)
     record = RunRecord.read(folder / RECORD)
-    if record.outcome != "ok" or not (folder / AGENT).is_file():
+    if record.outcome != "ok":
         raise UsageError(f"{where}: the run ended as {record.outcome!r}, and only one that is ok has networks")
+    if not (folder / AGENT).is_file():
+        raise UsageError(f"{where}: no {AGENT} lies in {folder}, and what is asked for needs the run's networks")
     return Trained(folder, record, load_weights(folder / AGENT))

@@ -27,7 +27,7 @@ from corruptbench.tables.reading import SUMS, read_sums
 KEPT = {RECORD, contents.CURVE}
 """What is kept of a run without a manifest, in ``leaderboard/records``."""
 
-OF_A_RUN = {"timing.json", "policy.safetensors", "agent.safetensors"}
+OF_A_RUN = {"timing.json", "policy.safetensors", "agent.safetensors", "sharpness.json"}
 """What no run has without a manifest."""
 
 DATASET = {contents.DATA, contents.DATA_CARD}

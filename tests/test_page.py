@@ -13,7 +13,7 @@ import pytest
 from test_report import SAM, record, rows_of
 
 from corruptbench.cli import main
-from corruptbench.page.drawing import INK
+from corruptbench.drawing import INK
 from corruptbench.page.profiles import matrices
 from corruptbench.page.render import render
 from corruptbench.page.section import section

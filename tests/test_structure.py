@@ -24,7 +24,19 @@ FOLDERS = {
 }
 LEVELS = (
     ("errors",),
-    ("rng", "types", "numerics", "names", "typed", "csv_text", "yaml_files", "links", "stopping", "resources"),
+    (
+        "rng",
+        "types",
+        "numerics",
+        "names",
+        "typed",
+        "csv_text",
+        "yaml_files",
+        "links",
+        "stopping",
+        "resources",
+        "drawing",
+    ),
     ("store", "checkpoints", "registry", "versions", "settings"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
     (
@@ -46,6 +58,7 @@ LEVELS = (
         "isolation",
         "command",
         "corrupting",
+        "sharpness",
     ),
     ("request", "trackers", "attempt", "run", "collect", "bench", "workers"),
     ("suites", "tables", "sweep", "contents", "verify", "submission"),

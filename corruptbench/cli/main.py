@@ -18,6 +18,7 @@ VERBS = {
     "run": "corrupt a dataset, train on it, score the policy: one run",
     "sweep": "a suite's runs: resumed, in parts, on one machine or many",
     "leaderboard": "tables from records: build, compare, validate, report",
+    "sharpness": "how sharp the losses of finished runs are",
     "data": "list, describe, check, collect and convert datasets",
     "corrupt": "write a corrupted dataset as a file, for any other library",
     "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",

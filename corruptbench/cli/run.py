@@ -14,6 +14,7 @@ from corruptbench.cli.source import (
     add_log_options,
     add_plugin_timeout,
     add_source_options,
+    add_track_sharpness,
     log_options,
     plugin_timeout,
 )
@@ -101,6 +102,7 @@ def build_parser(algo: str | None) -> Parser:
         default=CHECKPOINT_EVERY,
         help=f"steps between checkpoints, from which the same command goes on (default: {CHECKPOINT_EVERY})",
     )
+    add_track_sharpness(how)
     add_log_options(how)
     how.add_argument("--force", action="store_true", help="do a finished run again")
     how.add_argument("--threads", type=int, default=1, help="threads of the run; another number gives other last bits")
@@ -209,7 +211,14 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from corruptbench.workers import side_by_side
 
     request, timeout = request_of(options), plugin_timeout(options)
-    setup = Setup(options.engine, options.threads, options.checkpoint_every, timeout, **log_options(options))
+    setup = Setup(
+        options.engine,
+        options.threads,
+        options.checkpoint_every,
+        timeout,
+        options.track_sharpness,
+        **log_options(options),
+    )
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)

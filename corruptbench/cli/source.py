@@ -46,6 +46,16 @@ def add_log_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--log-to", type=Path, default=Path("logs"), help="folder of what is logged")
 
 
+def add_track_sharpness(parser: argparse._ActionsContainer) -> None:
+    """How often a run's sharpness is measured."""
+    parser.add_argument(
+        "--track-sharpness",
+        type=int,
+        metavar="EVERY",
+        help="measure the sharpness of every objective every so many steps and at the end, into sharpness.json",
+    )
+
+
 def log_options(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of a Setup; raises UsageError for an unknown tracker or a missing package."""
     from corruptbench.trackers import check

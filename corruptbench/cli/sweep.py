@@ -16,6 +16,7 @@ from corruptbench.cli.source import (
     add_log_options,
     add_plugin_timeout,
     add_source_options,
+    add_track_sharpness,
     log_options,
     plugin_timeout,
 )
@@ -41,7 +42,14 @@ def main(arguments: Sequence[str]) -> int:
     for path in options.plugin:
         load_plugin(path)
     timeout = plugin_timeout(options)
-    setup = Setup(options.engine, options.threads, options.checkpoint_every, timeout, **log_options(options))
+    setup = Setup(
+        options.engine,
+        options.threads,
+        options.checkpoint_every,
+        timeout,
+        options.track_sharpness,
+        **log_options(options),
+    )
     selected = asked_for(suite(options.suite), options)
     requests = [
         dataclasses.replace(
@@ -107,6 +115,7 @@ def build_parser() -> Parser:
     add_plugin_timeout(how)
     how.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     how.add_argument("--checkpoint-every", type=int, default=CHECKPOINT_EVERY, help="steps between checkpoints")
+    add_track_sharpness(how)
     add_log_options(how)
     how.add_argument("--threads", type=int, default=1, help="threads of each run; another number gives other last bits")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corruptbench.page.drawing import HEAT, Picture, Style, legend, panels, picture, rows_of, short, styles
+from corruptbench.drawing import HEAT, Picture, Style, legend, panels, picture, rows_of, short, styles
 from corruptbench.page.grid import Grid, Threat
 from corruptbench.page.profiles import profiles
 from corruptbench.page.section import Section

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from corruptbench.page.drawing import Picture, Style, legend, picture
+from corruptbench.drawing import Picture, Style, legend, picture
 from corruptbench.page.grid import Threat
 from corruptbench.page.section import Section
 from corruptbench.tables import stats

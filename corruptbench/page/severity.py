@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corruptbench.page.drawing import Picture, Style, legend, panels, picture, rows_of, short
+from corruptbench.drawing import Picture, Style, legend, panels, picture, rows_of, short
 from corruptbench.page.grid import CLEAN, Grid, Threat
 from corruptbench.page.section import Section
 

@@ -12,7 +12,7 @@ from corruptbench.corrupting import WHITE_BOX, named_corruption
 from corruptbench.errors import IntegrityError, UsageError, nearest
 from corruptbench.records import RunRecord
 from corruptbench.request import Plan, RunRequest
-from corruptbench.run import finished, loaded, plan, under_way
+from corruptbench.run import finished, lacks_report, loaded, plan, under_way
 from corruptbench.surrogates import is_at_hand
 from corruptbench.tables.listing import shown_name
 from corruptbench.types import TransitionDataset
@@ -94,7 +94,7 @@ def jobs(
             found.append(Job(request, None, arguments, None, dataset.nbytes))
             continue
         planned = plan(request, out, setup, dataset=dataset)
-        found.append(Job(request, planned.spec.run_id, arguments, record_of(planned, out), dataset.nbytes))
+        found.append(Job(request, planned.spec.run_id, arguments, record_of(planned, out, setup), dataset.nbytes))
     return found
 
 
@@ -107,11 +107,16 @@ def lacks_surrogate(request: RunRequest, dataset: TransitionDataset) -> bool:
     return named == WHITE_BOX or (not named and not is_at_hand(dataset))
 
 
-def record_of(planned: Plan, out: Path) -> RunRecord | None:
-    """What ``out`` holds of a run, None where it is still to be done, be it only to clear its checkpoints away."""
+def record_of(planned: Plan, out: Path, setup: Setup) -> RunRecord | None:
+    """What ``out`` holds of a run, None where something is still to be done.
+
+    That may be no more than to measure its sharpness, or to clear its checkpoints away.
+    """
     if under_way(planned, out).exists():
         return None
+    folder = out / planned.spec.run_id
     try:
-        return finished(planned, out / planned.spec.run_id)
+        record = finished(planned, folder)
+        return None if record and lacks_report(record, folder, setup) else record
     except IntegrityError:
         return None

@@ -1,0 +1,153 @@
+"""``corruptbench sharpness``: how sharp the losses are around the weights of finished runs."""
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corruptbench.cli.parser import Parser
+from corruptbench.cli.source import add_source_options, load_rows
+from corruptbench.errors import UsageError
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = build_parser().parse_args(arguments)
+
+    import torch
+    from tqdm import tqdm
+
+    from corruptbench.registry import load_plugin
+    from corruptbench.sharpness import Effort
+    from corruptbench.store import pretty
+
+    effort = effort_of(options, Effort())
+    for path in options.plugin:
+        load_plugin(path)
+    torch.set_num_threads(1)  # another number gives other last bits
+    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
+    clean = load_rows(options).dataset() if options.dataset else None
+    found = []
+    for name in tqdm(options.run, desc="sharpness", unit="run", disable=None, leave=False):
+        record, reports = reports_of(name, effort, clean, options)
+        found.append((record, reports))
+        if not options.json:
+            print(table(record, reports[-1]))
+    if options.json:
+        print(pretty([{"run_id": r.run_id, "command": r.command, "reports": reports} for r, reports in found]), end="")
+    if options.plot is not None:
+        draw(found, options.plot)
+    return 0
+
+
+def build_parser() -> Parser:
+    from corruptbench.sharpness import Effort
+
+    usual = Effort()
+    parser = Parser("corruptbench sharpness", "Measures how sharp each loss of finished runs is, and what it prints.")
+    parser.add_argument("run", nargs="+", metavar="RUN", help="folder of a run, or its id below --results")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results")
+    parser.add_argument("--dataset", help="the clean data, where records cannot name them: file:PATH, with its --env")
+    add_source_options(parser)
+    parser.add_argument("--rows", type=int, default=usual.rows, help="transitions that losses are measured on")
+    parser.add_argument("--iterations", type=int, default=usual.iterations, help="of Lanczos' method")
+    parser.add_argument("--probes", type=int, default=usual.probes, help="random vectors for the trace")
+    parser.add_argument("--directions", type=int, default=usual.directions, help="random directions, both ways")
+    parser.add_argument("--save", action="store_true", help="keep the report in the run's folder, as sharpness.json")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the rise of every loss there (extra report)")
+    parser.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with what a run names")
+    parser.add_argument("--json", action="store_true", help="print the reports as JSON")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def effort_of(options: argparse.Namespace, usual):  # type: ignore[no-untyped-def]
+    """The Effort that was asked for; raises UsageError for a number that makes no sense."""
+    asked = {name: getattr(options, name) for name in vars(usual)}
+    for name, value in asked.items():
+        if value < 1:
+            raise UsageError(f"--{name} is {value}, allowed is 1 and above")
+    return type(usual)(**asked)
+
+
+def reports_of(name: str, effort, clean, options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """A run's record and its reports: those it has, or the one that is made now."""
+    from corruptbench.records import RECORD, RunRecord
+    from corruptbench.sharpness import keep, report_of_run, reports_in
+    from corruptbench.trained import run_folder, trained_run
+
+    folder = run_folder(name, options.results, f"RUN {name}")
+    reports = reports_in(folder)
+    if reports and all(reports[-1][key] == value for key, value in vars(effort).items()):
+        return RunRecord.read(folder / RECORD), reports
+    run = trained_run(name, options.results, f"RUN {name}")
+    report = report_of_run(run, options.results, effort, clean)
+    if options.save:
+        keep(report, folder)
+    return run.record, [report]
+
+
+def draw(found, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    """The rises on the data that runs saw, and on clean data where these are others."""
+    from corruptbench.sharpness.plot import drawn, write
+
+    reports = {f"{title(record)} ({record.run_id[:4]})": runs[-1] for record, runs in found}
+    pictures = [drawn(reports, data) for data in ("corrupted", "clean")]
+    for path in write(folder, pictures):
+        print(path, file=sys.stderr)
+
+
+COLUMNS = (
+    ("loss", lambda m: f"{m['loss']:.3g}"),
+    ("|gradient|", lambda m: f"{m['gradient_norm']:.3g}"),
+    ("|weights|", lambda m: f"{m['weight_norm']:.3g}"),
+    ("largest eigenvalue", lambda m: _with_error(*m["eigenvalue_max"].values())),
+    ("smallest", lambda m: _with_error(*m["eigenvalue_min"].values())),
+    ("trace", lambda m: _with_error(*m["trace"].values())),
+    ("Fisher", lambda m: f"{m['fisher_trace']:.3g}"),
+    ("SAM 0.05", lambda m: f"{m['sam']['0.05']:.3g}"),
+    ("SAM 0.01|w|", lambda m: f"{m['sam_relative']['0.01']:.3g}"),
+    ("ASAM 0.5", lambda m: f"{m['asam']['0.5']:.3g}"),
+    ("mean 0.1|w|", lambda m: _with_error(*m["average_relative"]["0.1"].values())),
+)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.3g}+-{error:.1g}"
+
+
+def title(record) -> str:  # type: ignore[no-untyped-def]
+    """``riql+sam obs-adv unit 0``."""
+    from corruptbench.tables.listing import shown_name
+
+    spec = record.spec
+    unit = f"seed {spec.train_seed}" if spec.unit is None else f"unit {spec.unit}"
+    return f"{shown_name(spec.algorithm.name, spec.optimizer.name)} {spec.corruption.name} {unit}"
+
+
+def table(record, report: Mapping[str, Any]) -> str:  # type: ignore[no-untyped-def]
+    """The measures of one report, a line for each loss and data, and the shares of active units."""
+    cells = [["", "", *(name for name, _ in COLUMNS)]]
+    notes = []
+    for data, measured in report["data"].items():
+        if data == "clean" and measured["sha256"] == report["data"]["corrupted"]["sha256"]:
+            notes.append("clean     the same data")
+            continue
+        cells += [[data, name, *(of(found) for _, of in COLUMNS)] for name, found in measured["objectives"].items()]
+        layers = [
+            f"{group} {' '.join(format(layer['active'], '.0%') for layer in found)}"
+            for group, found in measured["activity"].items()
+            if found
+        ]
+        notes.append(f"{data:<10}active units by layer: {', '.join(layers)}")
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    head = f"{record.run_id}: {title(record)}, {record.spec.dataset}, {report['step']:,} steps, {report['rows']:,} rows"
+    lines = [
+        "  ".join(
+            f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    return "\n".join([head, *lines, *notes, ""])

@@ -1,0 +1,53 @@
+"""Where reports are kept: beside a run's record, one for each step at which it was measured, as they went."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.sharpness.report import SCHEMA
+from corruptbench.store import MANIFEST, pretty, publish, read_json
+
+SHARPNESS = "sharpness.json"
+MOST = 50
+"""Reports of a run: a JSON file is read up to a size."""
+
+
+def check_every(every: int, steps: int) -> None:
+    """Raises UsageError for ``--track-sharpness`` that would leave no or too many reports of so many steps."""
+    least = -(-steps // MOST)
+    if every < least:
+        raise UsageError(f"--track-sharpness is {every}: of {steps:,} steps, allowed is {least} and above")
+
+
+def text_of(reports: list[dict[str, Any]]) -> str:
+    """The content of ``sharpness.json``."""
+    return pretty({"schema": SCHEMA, "reports": reports})
+
+
+def reports_in(folder: Path) -> list[dict[str, Any]]:
+    """The reports in a run's folder, by step, none where there is no such file; raises IntegrityError."""
+    path = folder / SHARPNESS
+    if not path.exists():
+        return []
+    found = read_json(path)
+    try:
+        if found["schema"] != SCHEMA:
+            raise IntegrityError(f"{path}: its schema is {found['schema']!r}, and this version reads {SCHEMA}")
+        reports: list[dict[str, Any]] = sorted(found["reports"], key=lambda report: report["step"])
+        return reports
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{path}: no sharpness reports: {error}") from error
+
+
+def keep(report: dict[str, Any], folder: Path) -> None:
+    """Adds a report to a finished run's folder, in place of one of the same step."""
+    reports = [*(other for other in reports_in(folder) if other["step"] != report["step"]), report]
+
+    def write(temporary: Path) -> None:
+        for path in folder.iterdir():
+            if path.name != MANIFEST:
+                shutil.copyfile(path, temporary / path.name)
+        (temporary / SHARPNESS).write_text(text_of(reports))
+
+    publish(folder, write, replace=True)

@@ -1,0 +1,46 @@
+"""The rise of every loss with the radius, for the runs compared, as PNG and SVG."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corruptbench.drawing import Picture, legend, panels, picture, rows_of, styles
+from corruptbench.sharpness.rise import RADII
+
+Report = Mapping[str, Any]
+
+
+def drawn(reports: Mapping[str, Report], data: str) -> Picture:
+    """SAM sharpness over rho, a panel for each loss, a line for each run; a rise that is not above 0 has no point."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    names = list(dict.fromkeys(name for report in reports.values() for name in report["data"][data]["objectives"]))
+    looks = styles(list(reports))
+
+    def draw(figure: Any) -> None:
+        for axes, name in zip(panels(figure, len(names), "rho", "rise of the loss"), names, strict=True):
+            axes.set(title=name, xscale="log", yscale="log")
+            axes.set_xticks(RADII, [str(radius) for radius in RADII])
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            for label, report in reports.items():
+                measured = report["data"][data]["objectives"].get(name)
+                points = [(r, measured["sam"][str(r)]) for r in RADII if measured and measured["sam"][str(r)] > 0]
+                if points:
+                    axes.plot(*zip(*points, strict=True), **looks[label].drawn(markersize=4))
+        legend(figure, looks)
+
+    title = f"SAM sharpness on {data} data"
+    text = f"{title}: the rise of {', '.join(names)} along the gradient, for {', '.join(reports)}"
+    return picture(f"sharpness-{data}", title, text, (7.2, 2.6 * rows_of(len(names)) + 0.8), draw)
+
+
+def write(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
+    """Both files of each picture, in a folder that is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        folder / f"{p.name}.{kind}": content for p in pictures for kind, content in (("svg", p.svg), ("png", p.png))
+    }
+    for path, content in files.items():
+        path.write_bytes(content)
+    return list(files)

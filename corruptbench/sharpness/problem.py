@@ -1,0 +1,74 @@
+"""The losses that are measured, each a function of one group's weights with everything else held fixed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from corruptbench.algos.agent import Agent, State
+from corruptbench.algos.iql import q_values
+from corruptbench.algos.networks import Params, flatten, unflatten
+from corruptbench.types import Batch
+
+COMMON = "common"
+"""The loss that is the same for all algorithms with critics, whose own losses differ in curvature by construction."""
+
+Loss = Callable[[Tensor], Tensor]
+"""Weights ``(P,)`` -> loss."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss on fixed rows, and the weights that it is measured at."""
+
+    name: str
+    group: str
+    params: Params
+    loss_of: Callable[[Params], Tensor]
+    row: Callable[[int], "Problem"]  # the same on one of the rows alone
+    rows: int
+    inputs: Tensor | None  # of the group's networks, (rows, inputs), None where they take neither s nor [s, a]
+
+    @property
+    def weights(self) -> Tensor:
+        """``(P,)``."""
+        return flatten(self.params)
+
+    def loss(self, weights: Tensor) -> Tensor:
+        """At weights ``(P,)``."""
+        return self.loss_of(unflatten(weights, [p.shape for p in self.params]))
+
+
+def problems(agent: Agent, state: State, batch: Batch, y: Tensor | None) -> list[Problem]:
+    """Each objective with its targets frozen, and with ``y`` ``(rows,)`` the common loss of the critics."""
+    names = [objective.name for objective in agent.objectives] + [COMMON] * (y is not None)
+    return [_problem(agent, state, batch, y, name) for name in names]
+
+
+def _problem(agent: Agent, state: State, batch: Batch, y: Tensor | None, name: str) -> Problem:
+    group, loss = _common(batch, y) if name == COMMON and y is not None else _objective(agent, state, batch, name)
+
+    def row(number: int) -> Problem:
+        part = slice(number, number + 1)
+        alone = Batch(*(field[part] for field in batch))
+        return _problem(agent, state, alone, None if y is None else y[part], name)
+
+    return Problem(name, group, state[group], loss, row, len(batch.rewards), inputs_of(state[group], batch))
+
+
+def _objective(agent: Agent, state: State, batch: Batch, name: str) -> tuple[str, Callable[[Params], Tensor]]:
+    objective = next(objective for objective in agent.objectives if objective.name == name)
+    targets = agent.targets(state, batch)
+    return objective.group, lambda params: objective.loss(params, batch, targets)[0]
+
+
+def _common(batch: Batch, y: Tensor) -> tuple[str, Callable[[Params], Tensor]]:
+    """mean_k mean (y - Q_k(s, a))^2."""
+    return "critic", lambda params: (y - q_values(params, batch.observations, batch.actions)).square().mean()
+
+
+def inputs_of(params: Params, batch: Batch) -> Tensor | None:
+    """s or [s, a], whichever networks of this width take; None where they take neither."""
+    both = torch.cat([batch.observations, batch.actions], -1)
+    return next((x for x in (batch.observations, both) if x.shape[-1] == params[0].shape[-2]), None)

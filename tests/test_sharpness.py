@@ -1,0 +1,438 @@
+"""Sharpness: against exact Hessians, known spectra, gradients row by row; and a run's report from train to table."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from builders import random_dataset
+from torch.func import grad
+from torch.func import hessian as exact_hessian
+
+from corruptbench import attempt
+from corruptbench.attempt import Setup
+from corruptbench.cli import main
+from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.optimizers import optimizer_for
+from corruptbench.population import Population
+from corruptbench.registry import ALGORITHMS
+from corruptbench.request import RunRequest
+from corruptbench.rng import normals, stream
+from corruptbench.sharpness import Effort, check_every, keep, report, reports_in
+from corruptbench.sharpness.activity import activity
+from corruptbench.sharpness.curvature import (
+    CHECKED_ROWS,
+    extremes,
+    fisher_trace,
+    hessian,
+    signs,
+    squared_lengths,
+    trace,
+)
+from corruptbench.sharpness.problem import COMMON, problems
+from corruptbench.sharpness.rise import ETA, Rise
+from corruptbench.surrogates import TrainedCritics
+from corruptbench.sweep.jobs import jobs
+from corruptbench.train import Learner
+
+NAMES = ("bc", "iql", "riql")
+
+
+def learner(name, *, steps=30, dtype=torch.float64, seed=3, optimizer="adam", **numbers):
+    agent = ALGORITHMS.get(name)(hidden=(6, 5), batch_size=16, **numbers)
+    trained = Learner(
+        agent, optimizer_for(agent, optimizer), random_dataset(), seed=seed, steps=steps, engine="eager", dtype=dtype
+    )
+    trained.advance(steps)
+    return trained
+
+
+def problems_of(trained, rows=24, common=True):
+    batch = trained.normalisation.batch(random_dataset(), slice(0, rows), torch.float64)
+    y = torch.linspace(-3, 9, rows, dtype=torch.float64) if common and "critic" in trained.state else None
+    state = {group: [p.double() for p in params] for group, params in trained.state.items()}
+    return {problem.name: problem for problem in problems(trained.agent, state, batch, y)}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return {name: problems_of(learner(name)) for name in NAMES}
+
+
+CASES = [("bc", "actor"), *((name, loss) for name in ("iql", "riql") for loss in ("V", "Q", "actor", COMMON))]
+
+
+# Curvature
+
+
+FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+"""Of torch's own forward mode."""
+
+
+@FORWARD
+@pytest.mark.parametrize(("name", "loss"), CASES)
+def test_products_with_the_hessian_are_those_of_the_exact_one(measured, name, loss):
+    problem = measured[name][loss]
+    exact = exact_hessian(problem.loss)(problem.weights)
+    product = hessian(problem.loss, problem.weights)
+    for number in range(3):
+        v = signs(number, problem.weights)
+        assert torch.allclose(product(v), exact @ v, rtol=1e-9, atol=1e-9 * float(exact.abs().max()))
+
+
+@FORWARD
+@pytest.mark.parametrize(("name", "loss"), [("bc", "actor"), ("iql", "V"), ("riql", "Q"), ("riql", COMMON)])
+def test_extreme_eigenvalues_and_trace_are_those_of_the_exact_hessian(measured, name, loss):
+    problem = measured[name][loss]
+    exact = exact_hessian(problem.loss)(problem.weights)
+    values = torch.linalg.eigvalsh(exact)
+    product = hessian(problem.loss, problem.weights)
+    lowest, highest = extremes(product, signs(0, problem.weights), 60)
+    scale = float(values.abs().max())
+    assert highest.value == pytest.approx(float(values[-1]), abs=1e-6 * scale)
+    assert lowest.value == pytest.approx(float(values[0]), abs=1e-6 * scale)
+    assert max(highest.residual, lowest.residual) < 1e-3 * scale
+    found = trace(product, problem.weights, 400)
+    assert abs(found.value - float(exact.trace())) < 4 * found.error
+    assert found.error < 0.2 * scale * math.sqrt(len(values))
+
+
+def test_a_quadratic_with_a_known_spectrum():
+    """The residual bounds the distance to an eigenvalue at every number of iterations."""
+    spectrum = torch.cat([torch.tensor([-7.0, 50.0]), torch.linspace(0, 10, 60)]).double()
+    turn, _ = torch.linalg.qr(torch.from_numpy(normals(stream("turn"), 62, 62)))
+    matrix = turn @ torch.diag(spectrum) @ turn.T
+    product = hessian(lambda w: w @ matrix @ w / 2, torch.ones(62, dtype=torch.float64))
+    start = signs(0, spectrum)
+    for iterations in (1, 3, 6, 12, 61):
+        for found in extremes(product, start, iterations):
+            assert float((spectrum - found.value).abs().min()) <= found.residual + 1e-9
+    lowest, highest = extremes(product, start, 200)  # stops where the space is used up
+    assert (lowest.value, highest.value) == pytest.approx((-7, 50))
+    exact = trace(lambda v: 3 * v, start, 5)  # of a multiple of the identity every probe finds the trace
+    assert (exact.value, exact.error) == pytest.approx((3 * 62, 0))
+    several = [float(v @ matrix @ v) for v in (signs(number, start) for number in range(9))]
+    assert trace(product, start, 9) == pytest.approx((np.mean(several), np.std(several, ddof=1) / 3))
+
+
+def test_probe_vectors_are_signs_that_differ_by_number():
+    first, second = signs(0, torch.zeros(500)), signs(1, torch.zeros(500))
+    assert set(first.tolist()) == {-1.0, 1.0}
+    assert abs(float(first @ second)) < 100
+    assert torch.equal(first, signs(0, torch.zeros(500)))
+
+
+@pytest.mark.parametrize(("name", "loss"), CASES)
+def test_fisher_is_the_mean_over_rows_of_squared_gradients(measured, name, loss):
+    problem = measured[name][loss]
+    slow = []
+    for number in range(problem.rows):
+        alone = problem.row(number)
+        slow.append(float(grad(alone.loss)(alone.weights).square().sum()))
+    assert fisher_trace(problem) == pytest.approx(np.mean(slow), rel=1e-9)
+    assert squared_lengths(problem, problem.inputs).tolist() == pytest.approx(slow, rel=1e-9)
+
+
+def test_rows_make_up_the_batch(measured):
+    for name, loss in CASES:
+        problem = measured[name][loss]
+        rows = [float(problem.row(number).loss(problem.weights)) for number in range(problem.rows)]
+        assert float(problem.loss(problem.weights)) == pytest.approx(np.mean(rows), rel=1e-12)
+
+
+def test_fisher_goes_row_by_row_where_the_quick_way_does_not_hold(measured):
+    """A loss that uses its network twice has other gradients than one backward pass per layer tells."""
+    problem = measured["bc"]["actor"]
+
+    def twice(one):
+        changed = lambda params: one.loss_of(params) + sum(p.square().sum() for p in params)  # noqa: E731
+        return type(one)(one.name, one.group, one.params, changed, lambda n: twice(one.row(n)), one.rows, one.inputs)
+
+    slow = [float(grad(r.loss)(r.weights).square().sum()) for r in map(twice(problem).row, range(problem.rows))]
+    assert fisher_trace(twice(problem)) == pytest.approx(np.mean(slow))
+    assert squared_lengths(twice(problem), problem.inputs)[:CHECKED_ROWS].tolist() != pytest.approx(slow[:CHECKED_ROWS])
+
+
+# The rise of the loss
+
+
+def test_rises_on_a_quadratic_by_hand():
+    """L = w1^2 + 3 w2^2 at (2, -1): gradient (4, -6), and every rise has a closed form."""
+    curve = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    weights = torch.tensor([2.0, -1.0], dtype=torch.float64)
+    gradient = 2 * curve * weights
+    rise = Rise(lambda w: (curve * w.square()).sum(), weights, gradient, 7.0)
+    length = math.sqrt(52)
+    # g.e + e'He/2 with e = rho g/|g|
+    assert rise.sam(0.1) == pytest.approx(0.1 * length + 0.01 * (16 + 3 * 36) / 52)
+    scale = weights.abs() + ETA
+    e = 0.5 * scale**2 * gradient / (scale * gradient).norm()
+    assert rise.asam(0.5) == pytest.approx(float((curve * (weights + e).square()).sum()) - 7)
+    drawn = [normals(stream("sharpness", "direction", n), 2) for n in range(3)]
+    units = [d / np.linalg.norm(d) for d in drawn]
+    expected = [0.04 * (u[0] ** 2 + 3 * u[1] ** 2) for u in units]  # no slope is left of both ways together
+    found = rise.average(0.2, 3)
+    assert found == pytest.approx((np.mean(expected), np.std(expected, ddof=1) / math.sqrt(3)))
+    assert rise.average(0.2, 1).error == 0
+    flat = Rise(lambda w: 0 * w.sum(), weights, torch.zeros(2, dtype=torch.float64), 0.0)
+    assert (flat.sam(0.1), flat.asam(0.1)) == (0, 0)
+
+
+def test_adaptive_sharpness_does_not_see_a_scale_that_leaves_the_function_alone():
+    """f(w) = w1 w2 is the same at (a w1, w2 / a): ASAM's rise stays, SAM's does not."""
+
+    def loss(w):
+        return (w[0] * w[1] - 1).square()
+
+    found = []
+    for a in (1.0, 8.0):
+        weights = torch.tensor([2.0 * a, 3.0 / a], dtype=torch.float64)
+        rise = Rise(loss, weights, grad(loss)(weights), float(loss(weights)))
+        found.append((rise.sam(0.05), rise.asam(0.05)))
+    assert found[0][1] == pytest.approx(found[1][1], rel=0.03)  # eta is what is left
+    assert found[1][0] > 2 * found[0][0]
+
+
+# Activity
+
+
+def test_active_units_by_hand():
+    trained = learner("riql")
+    batch = trained.normalisation.batch(random_dataset(), slice(0, 40), torch.float64)
+    critic = trained.state["critic"]
+    critic[1][:, :, 0] = -1e6  # the first unit of the first layer is off everywhere
+    found = activity(critic, batch)
+    x = torch.cat([batch.observations, batch.actions], -1)
+    on, dead = [], []
+    for k in range(5):
+        h = torch.relu(x @ critic[0][k] + critic[1][k])
+        on.append(float((h > 0).double().mean()))
+        dead.append(float((h <= 0).all(0).double().mean()))
+    assert found[0] == pytest.approx({"active": np.mean(on), "dead": np.mean(dead)})
+    assert found[0]["dead"] >= 1 / 6
+    assert len(found) == 2
+    assert activity([torch.zeros(3, 2), torch.zeros(1, 2)], batch) == []  # neither s nor [s, a]
+
+
+# Reports
+
+
+@pytest.fixture
+def surrogate(monkeypatch):
+    """Of the made-up data: a small IQL."""
+    found = TrainedCritics(learner("iql", dtype=torch.float32, seed=5).policy(), "0" * 64)
+    monkeypatch.setattr(report, "surrogate_for", lambda dataset: found)
+    return found
+
+
+EFFORT = Effort(rows=64, iterations=4, probes=3, directions=2)
+
+
+def test_the_common_loss_is_measured_against_the_surrogates_value(surrogate):
+    trained, data = learner("riql", dtype=torch.float32), random_dataset()
+    found = report.report_of(trained.policy(), 30, {"corrupted": data, "clean": data}, EFFORT)
+    rows = report.chosen_rows(len(data), 64)
+    s = torch.from_numpy(data.next_observations[rows])
+    v = surrogate.critics(s, surrogate.policy(s)).amin(-1).detach().double().numpy()
+    y = data.rewards[rows] + 0.99 * (1 - data.terminations[rows]) * v
+    x = torch.cat(
+        [trained.normalisation(torch.from_numpy(data.observations[rows])), torch.from_numpy(data.actions[rows])], -1
+    )
+    losses = []
+    for k in range(5):
+        w0, b0, w1, b1, w2, b2 = [p[k] for p in trained.state["critic"]]
+        q = (torch.relu(torch.relu(x @ w0 + b0) @ w1 + b1) @ w2 + b2).squeeze(-1).numpy()
+        losses.append(((y - q) ** 2).mean())
+    measured = found["data"]["corrupted"]["objectives"]
+    assert measured[COMMON]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert list(measured) == ["V", "Q", "actor", COMMON]
+    assert found["data"]["clean"] == found["data"]["corrupted"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_report_is_the_same_again_and_its_rows_are_those_of_any_run(surrogate):
+    trained, data = learner("iql", dtype=torch.float32), random_dataset()
+    one, other = (report.report_of(trained.policy(), 30, {"clean": data}, EFFORT) for _ in range(2))
+    assert one == other
+    assert len(np.unique(report.chosen_rows(100_000, 4096))) > 4000
+
+
+def test_corrupted_data_are_measured_apart_from_clean_ones(surrogate):
+    trained, data = learner("iql", dtype=torch.float32), random_dataset()
+    corrupted = data.replace(rewards=data.rewards + np.float32(3))
+    found = report.report_of(trained.policy(), 30, {"corrupted": corrupted, "clean": data}, EFFORT)["data"]
+    assert found["corrupted"]["sha256"] != found["clean"]["sha256"]
+    assert found["corrupted"]["objectives"]["Q"]["loss"] != found["clean"]["objectives"]["Q"]["loss"]
+    assert found["corrupted"]["objectives"]["actor"] == found["clean"]["objectives"]["actor"]  # it reads no reward
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_in_a_population_has_the_sharpness_that_it_has_alone(name, surrogate):
+    data = random_dataset()
+
+    def begun(seed, rho):
+        agent = ALGORITHMS.get(name)(hidden=(6, 5), batch_size=16)
+        optimizer = optimizer_for(agent, "sam", rho=rho)
+        return Learner(agent, optimizer, data, seed=seed, steps=20, engine="eager", dtype=torch.float64)
+
+    members = [begun(3, 0.05), begun(4, 0.2)]
+    Population(members, engine="eager").advance(20)
+    for member, (seed, rho) in zip(members, ((3, 0.05), (4, 0.2)), strict=True):
+        alone = begun(seed, rho)
+        alone.advance(20)
+        one, other = (report.report_of(each.policy(), 20, {"clean": data}, EFFORT) for each in (member, alone))
+        assert flat(one) == pytest.approx(flat(other), rel=1e-4, abs=1e-7)
+
+
+def flat(value, prefix=""):
+    if isinstance(value, dict):
+        return {k: v for name, inner in value.items() for k, v in flat(inner, f"{prefix}/{name}").items()}
+    if isinstance(value, list):
+        return {k: v for i, inner in enumerate(value) for k, v in flat(inner, f"{prefix}/{i}").items()}
+    return {prefix: value} if isinstance(value, float) else {}
+
+
+def test_how_often_it_may_be_tracked():
+    check_every(500, 25_000)
+    check_every(30_000, 25_000)
+    with pytest.raises(UsageError, match=r"^--track-sharpness is 499: of 25,000 steps, allowed is 500 and above$"):
+        check_every(499, 25_000)
+    with pytest.raises(UsageError, match=r"is 0: of 10 steps, allowed is 1 and above"):
+        check_every(0, 10)
+
+
+# Runs
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
+    monkeypatch.setattr(attempt, "Effort", lambda: EFFORT)
+
+
+def run(file, out, *more, steps=40, code=0):
+    base = ["run", "--algo", "bc", "--bc.hidden", "16,16", "--bc.batch-size", "32", "--corrupt", "obs-random:rate=0.5"]
+    where = ["--dataset", f"file:{file}", "--env", "Hopper-v5", "--engine", "eager", "--out", str(out)]
+    assert main([*base, *where, "--steps", str(steps), *more]) == code
+    (folder,) = (path for path in out.iterdir() if not path.name.startswith("."))
+    return folder
+
+
+def test_a_tracked_run_trains_as_one_that_is_not(small_file, tmp_path):
+    tracked = run(small_file, tmp_path / "a", "--track-sharpness", "15")
+    plain = run(small_file, tmp_path / "b")
+    for name in ("record.json", "curve.csv", "agent.safetensors"):
+        assert (tracked / name).read_bytes() == (plain / name).read_bytes()
+    assert [found["step"] for found in reports_in(tracked)] == [15, 30, 40]
+    assert reports_in(plain) == []
+    assert main(["verify", str(tmp_path / "a")]) == 0
+
+
+def test_a_finished_run_is_measured_when_that_is_asked_for(small_file, tmp_path, capsys):
+    """By run, and by the verb: what it finds is what tracking found at the end."""
+    folder = run(small_file, tmp_path / "a")
+    record = (folder / "record.json").read_bytes()
+    run(small_file, tmp_path / "a", "--track-sharpness", "40")
+    assert (folder / "record.json").read_bytes() == record
+    tracked = reports_in(run(small_file, tmp_path / "b", "--track-sharpness", "15"))
+    assert reports_in(folder) == [tracked[-1]]
+    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
+    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    other = run(small_file, tmp_path / "c")
+    capsys.readouterr()
+    assert main(["sharpness", str(other), *more, *named, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["reports"] == [tracked[-1]]
+    assert reports_in(other) == []  # it was not asked to keep it
+    assert main(["sharpness", str(other), *more, *named, "--save"]) == 0
+    assert reports_in(other) == [tracked[-1]]
+    assert main(["verify", str(tmp_path / "c")]) == 0
+
+
+def breaking_at(step):
+    """``report_of`` that fails once the training has come so far."""
+
+    def broken(model, at, data, effort):
+        if at >= step:
+            raise RuntimeError("broken on purpose")
+        return report.report_of(model, at, data, effort)
+
+    return broken
+
+
+def test_a_run_that_broke_goes_on_with_the_reports_that_it_has(small_file, tmp_path, monkeypatch):
+    often = ["--checkpoint-every", "10", "--track-sharpness", "10"]
+    whole = reports_in(run(small_file, tmp_path / "a", *often))
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt, "report_of", breaking_at(30))
+        run(small_file, tmp_path / "b", *often, code=1)
+    asked = []
+
+    def counted(model, step, data, effort):
+        asked.append(step)
+        return report.report_of(model, step, data, effort)
+
+    monkeypatch.setattr(attempt, "report_of", counted)
+    assert reports_in(run(small_file, tmp_path / "b", *often)) == whole
+    assert asked == [30, 40]
+
+
+def test_what_was_passed_without_a_report_has_none(small_file, tmp_path, monkeypatch):
+    """A run that is tracked from its middle on: no weights of a later step pass for those of an earlier one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt, "report_of", breaking_at(30))
+        run(small_file, tmp_path, "--checkpoint-every", "10", "--track-sharpness", "30", code=1)
+    found = reports_in(run(small_file, tmp_path, "--checkpoint-every", "10", "--track-sharpness", "10"))
+    assert [each["step"] for each in found] == [30, 40]
+
+
+def test_a_report_takes_the_place_of_one_of_the_same_step(small_file, tmp_path):
+    folder = run(small_file, tmp_path, "--track-sharpness", "15")
+    changed = {**reports_in(folder)[1], "rows": 7}
+    keep(changed, folder)
+    assert [(each["step"], each["rows"]) for each in reports_in(folder)] == [(15, 64), (30, 7), (40, 64)]
+
+
+def test_a_sweep_does_what_lacks_a_report(small_file, tmp_path):
+    request = RunRequest(
+        "bc",
+        "obs-random:rate=0.5",
+        dataset=f"file:{small_file}",
+        env="Hopper-v5",
+        steps=40,
+        algo_options={"hidden": "16,16", "batch_size": "32"},
+    )
+    folder = run(small_file, tmp_path)
+    (found,) = jobs([request], tmp_path, Setup(engine="eager"))
+    assert found.record is not None
+    assert found.run_id == folder.name
+    (asked,) = jobs([request], tmp_path, Setup(engine="eager", track_sharpness=40))
+    assert asked.record is None
+    assert "--track-sharpness=40" in asked.arguments
+    run(small_file, tmp_path, "--track-sharpness", "40")
+    (done,) = jobs([request], tmp_path, Setup(engine="eager", track_sharpness=40))
+    assert done.record is not None
+
+
+def test_relative_radii_are_shares_of_the_weights_length(measured):
+    problem = measured["iql"]["Q"]
+    found, length = report.slopes(problem, EFFORT), float(problem.weights.norm())
+    rise = Rise(
+        problem.loss, problem.weights, grad(problem.loss)(problem.weights), float(problem.loss(problem.weights))
+    )
+    assert found["weight_norm"] == pytest.approx(length)
+    assert found["sam_relative"]["0.01"] == pytest.approx(rise.sam(0.01 * length))
+    assert found["average_relative"]["0.1"]["value"] == pytest.approx(rise.average(0.1 * length, 2).value)
+
+
+def test_reports_that_are_none(tmp_path):
+    (tmp_path / "sharpness.json").write_text("[]")
+    with pytest.raises(IntegrityError, match="no sharpness reports"):
+        reports_in(tmp_path)
+    (tmp_path / "sharpness.json").write_text('{"schema": 9, "reports": []}')
+    with pytest.raises(IntegrityError, match="its schema is 9, and this version reads 1"):
+        reports_in(tmp_path)
