@@ -1,0 +1,228 @@
+"""Does SAM help because it finds flat minima? Writes docs/flatness.md's tables and figures: python scripts/flatness.py
+
+Everything comes from leaderboard/records, records and their sharpness reports, so the same records give the same bytes.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from markers import insert
+
+from corruptbench.drawing import Picture, legend, panels, picture, styles
+from corruptbench.records import RunRecord, read_records
+from corruptbench.sharpness import reports_in
+from corruptbench.suites import suite
+from corruptbench.tables import stats
+from corruptbench.tables.labels import label
+from corruptbench.tables.listing import run_row
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "leaderboard" / "records"
+DOC = ROOT / "docs" / "flatness.md"
+FIGURES = ROOT / "docs" / "figures"
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+LOSSES = ("V", "Q", "actor", "common")
+DATA = ("corrupted", "clean")
+MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
+    "largest eigenvalue": lambda found: found["eigenvalue_max"]["value"],
+    "trace": lambda found: found["trace"]["value"],
+    "Fisher trace": lambda found: found["fisher_trace"],
+    "SAM, rho 0.05": lambda found: found["sam"]["0.05"],
+    "SAM, rho 0.01 of the weights": lambda found: found["sam_relative"]["0.01"],
+    "ASAM, rho 0.5": lambda found: found["asam"]["0.5"],
+    "mean rise, 0.1 of the weights": lambda found: found["average_relative"]["0.1"]["value"],
+}
+
+
+class Run(NamedTuple):
+    """What the study reads of a run."""
+
+    algo: str
+    learner: str  # riql+sam
+    threat: str
+    unit: int
+    score: float
+    report: dict[str, Any] | None  # sharpness at the last step
+
+    def sharpness(self, data: str, loss: str, measure: str) -> float | None:
+        """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
+        found = self.report["data"][data]["objectives"].get(loss) if self.report else None
+        value = MEASURES[measure](found) if found else 0.0
+        return value if value > 0 else None
+
+
+def main() -> None:
+    runs = study_runs(read_records(RECORDS))
+    insert(DOC, "amount", amount(runs))
+    insert(DOC, "scores", scores_table(runs))
+    for data in DATA:
+        insert(DOC, f"ratios-{data}", ratio_table(runs, data))
+        insert(DOC, f"correlation-{data}", correlation_table(runs, data))
+    for data in DATA:
+        drawn = scatter(runs, data)
+        (FIGURES / f"{drawn.name}.svg").write_bytes(drawn.svg)
+        (FIGURES / f"{drawn.name}.png").write_bytes(drawn.png)
+
+
+def study_runs(records: Iterable[RunRecord]) -> list[Run]:
+    """The sound runs of the suite ``tiny`` itself, by algorithm, threat model, optimizer and unit."""
+    selected = suite("tiny")
+    wanted = list(selected.rows())
+    found = []
+    for record in records:
+        row = run_row(record)
+        if not selected.selects(record) or not any(row.items() >= own.items() for own in wanted) or not record.score:
+            continue
+        reports = reports_in(RECORDS / record.run_id)
+        spec, score = record.spec, record.score["normalized_mean"]
+        assert spec.unit is not None
+        assert score is not None
+        report = reports[-1] if reports else None
+        found.append(Run(spec.algorithm.name, label(row), spec.corruption.name, spec.unit, score, report))
+    threats = {threat: number for number, threat in enumerate(selected.threats)}
+    return sorted(found, key=lambda run: (run.algo, threats[run.threat], run.learner, run.unit))
+
+
+def amount(runs: Sequence[Run]) -> str:
+    """How many units of each learner and threat model there are, and how many of them with a report."""
+    groups = grouped(runs, lambda run: (run.learner, run.threat))
+    threats = list(dict.fromkeys(run.threat for run in sorted(runs, key=lambda run: run.threat != "none")))
+    lines = ["| units, of them measured | " + " | ".join(threats) + " |", "|---|" + "---:|" * len(threats)]
+    for learner in dict.fromkeys(run.learner for run in runs):
+        cells = [groups.get((learner, threat), []) for threat in threats]
+        shown = [f"{len(found)}, {sum(run.report is not None for run in found)}" for found in cells]
+        lines.append(f"| {learner} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def scores_table(runs: Sequence[Run]) -> str:
+    """SAM's score minus the plain one, paired by unit: Student's interval, sign-flip test, Holm over the rows."""
+    found = paired(runs)
+    tests = {key: stats.sign_flip([s.score - p.score for p, s in pairs]) for key, pairs in found.items()}
+    adjusted = dict(zip(tests, stats.holm(list(tests.values())), strict=True))
+    lines = [
+        "| algorithm, threat model | n | plain | SAM | difference | 95 % interval | p, Holm | smallest possible |",
+        "|---|---:|---:|---:|---:|---|---:|---:|",
+    ]
+    for (algo, threat), pairs in found.items():
+        differences = [s.score - p.score for p, s in pairs]
+        bounds = stats.t_interval(differences)
+        shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
+        plain, sam = (stats.mean([pair[side].score for pair in pairs]) for side in (0, 1))
+        least = stats.smallest_p(len(pairs), len(found))
+        lines.append(
+            f"| {algo}, {threat} | {len(pairs)} | {plain:.1f} | {sam:.1f} | {stats.mean(differences):+.1f} | {shown} | "
+            f"{adjusted[algo, threat]:.2f} | {least:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def ratio_table(runs: Sequence[Run], data: str) -> str:
+    """SAM's sharpness as a multiple of the plain one, geometric mean over units."""
+    lines = ["| | loss | n | " + " | ".join(MEASURES) + " |", "|---|---|---:|" + "---:|" * len(MEASURES)]
+    for (algo, threat), pairs in paired(runs).items():
+        measured = [pair for pair in pairs if all(run.report for run in pair)]
+        for loss in LOSSES if measured else ():
+            cells = []
+            for measure in MEASURES:
+                logs = [
+                    math.log(sam / plain)
+                    for plain, sam in ([run.sharpness(data, loss, measure) for run in pair] for pair in measured)
+                    if plain and sam
+                ]
+                cells.append(f"{math.exp(stats.mean(logs)):.2f}" if logs else "-")
+            lines.append(f"| {algo}, {threat} | {loss} | {len(measured)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def correlation_table(runs: Sequence[Run], data: str) -> str:
+    """Pearson's r of score and log sharpness within cells, with an interval over units and the number of runs."""
+    lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---|" * len(LOSSES)]
+    for measure in MEASURES:
+        cells = []
+        for loss in LOSSES:
+            points = centred(runs, data, loss, measure)
+            sums = sums_by_unit(points)
+            name = f"flatness/{data}/{loss}/{measure}"
+            bounds = stats.aggregate_interval(sums, correlation, name) if points else None
+            shown = "" if bounds is None else f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
+            cells.append(f"{correlation(sums):+.2f}{shown} ({len(points)})" if points else "-")
+        lines.append(f"| {measure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+class Point(NamedTuple):
+    run: Run
+    x: float  # log sharpness less its mean over the runs of this algorithm and threat model
+    y: float  # score less that mean
+
+
+def centred(runs: Sequence[Run], data: str, loss: str, measure: str) -> list[Point]:
+    """Plain and SAM runs share a mean: what SAM does to both is asked for. A cell of one run says nothing."""
+    points = []
+    for cell in grouped(runs, lambda run: (run.algo, run.threat)).values():
+        known = [(run, math.log(value)) for run in cell if (value := run.sharpness(data, loss, measure))]
+        if len(known) > 1:
+            x, y = stats.mean([log for _, log in known]), stats.mean([run.score for run, _ in known])
+            points += [Point(run, log - x, run.score - y) for run, log in known]
+    return points
+
+
+def sums_by_unit(points: Sequence[Point]) -> np.ndarray:
+    """xy, xx and yy summed over the runs of each unit, ``(units, 3)``: they share seeds and are resampled together."""
+    units = grouped(points, lambda point: point.run.unit)
+    return np.array([np.sum([(p.x * p.y, p.x**2, p.y**2) for p in units[unit]], axis=0) for unit in sorted(units)])
+
+
+def correlation(sums: np.ndarray) -> float:
+    """Pearson's r of centred values, 0 where one of them does not vary."""
+    xy, xx, yy = sums.sum(0)
+    return float(xy / math.sqrt(xx * yy)) if xx * yy > 0 else 0.0
+
+
+def paired(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
+    """Plain and SAM run of each unit that has both, by algorithm and threat model."""
+    cells = grouped(runs, lambda run: (run.algo, run.threat))
+    found = {}
+    for (algo, threat), cell in cells.items():
+        plain, sam = ({run.unit: run for run in cell if run.learner == name} for name in (algo, f"{algo}+sam"))
+        pairs = [(plain[unit], sam[unit]) for unit in sorted(plain.keys() & sam.keys())]
+        if pairs:
+            found[algo, threat] = pairs
+    return found
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """In the order in which keys are first met."""
+    found: dict[K, list[T]] = defaultdict(list)
+    for item in items:
+        found[key(item)].append(item)
+    return dict(found)
+
+
+def scatter(runs: Sequence[Run], data: str, measure: str = "SAM, rho 0.01 of the weights") -> Picture:
+    """Score over log sharpness, both centred, a panel for each loss."""
+    looks = styles(list(dict.fromkeys(run.learner for run in runs)))
+
+    def draw(figure: Any) -> None:
+        for axes, loss in zip(panels(figure, len(LOSSES), "log of the sharpness", "score"), LOSSES, strict=True):
+            axes.set_title(loss)
+            for learner, look in looks.items():
+                points = [p for p in centred(runs, data, loss, measure) if p.run.learner == learner]
+                style = look.drawn(markersize=4, fillstyle="none" if "+" in learner else "full") | {"linestyle": ""}
+                axes.plot([p.x for p in points], [p.y for p in points], **style)
+        legend(figure, looks)
+
+    title = f"Score and sharpness on {data} data, each less its cell's mean"
+    return picture(f"flatness-{data}", title, f"{title}: {measure}, one point a run", (7.2, 6.0), draw)
+
+
+if __name__ == "__main__":
+    main()
