@@ -23,7 +23,7 @@ from corruptbench.rng import PROTOCOL, unit_seeds
 from corruptbench.spec import CorruptionSpec, RunSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json
 from corruptbench.surrogates import surrogate_for, surrogate_of_run
-from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
+from corruptbench.types import Corrupted, Environment, Streams, Surrogate, TransitionDataset
 from corruptbench.versions import platform
 
 log = logging.getLogger(__name__)
@@ -129,19 +129,24 @@ def corrupt(
 
 
 def data_of(
-    spec: RunSpec, results: Path = Path("results"), *, dataset: str | None = None
+    spec: RunSpec,
+    results: Path = Path("results"),
+    *,
+    dataset: str | None = None,
+    environment: Environment | None = None,
 ) -> tuple[TransitionDataset, Corrupted]:
     """The clean data of a run and what it was trained on, made again from its spec.
 
-    ``dataset`` names the data where the spec cannot, which knows a file without its folder. Raises UsageError for a
-    threat model that is not at hand or attacked the learner itself, IntegrityError where the clean data are others.
+    ``dataset`` names the data where the spec cannot, which knows a file without its folder, and ``environment`` is what
+    a file belongs to. Raises UsageError for a threat model that is not at hand or attacked the learner itself,
+    IntegrityError where the clean data are others.
     """
     corruption = corruption_of(spec.corruption)
     if corruption is None:
         raise UsageError(
             f"the threat model {spec.corruption.name} of run {spec.run_id} is not at hand: --plugin names its file"
         )
-    clean = load(dataset or spec.dataset)
+    clean = load(dataset or spec.dataset, environment)
     if clean.sha256 != spec.dataset_sha256:
         raise IntegrityError(
             f"the SHA-256 of {dataset or spec.dataset} is {clean.sha256[:16]}..., and run {spec.run_id} was trained on "
