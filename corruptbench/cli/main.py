@@ -22,6 +22,7 @@ VERBS = {
     "corrupt": "write a corrupted dataset as a file, for any other library",
     "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",
     "verify": "check every file of results, a cache, a dataset or tables",
+    "landscape": "the return around a run's weights: lines, planes, cliffs; losses likewise",
     "bench": "this machine's speed beside a plain version",
 }
 
