@@ -360,7 +360,7 @@ def test_one_direction_has_no_interval():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["nowhere"], "landscape nowhere: no run lies in nowhere or in results/nowhere"),
+        (["nowhere"], "RUN nowhere: no run lies in nowhere or in results/nowhere"),
         (["IQL", "--radius", "0"], "--radius is 0, allowed is above 0 and up to 10"),
         (["IQL", "--radius", "-0.5"], "--radius is -0.5, allowed is above 0 and up to 10"),
         (["IQL", "--radius", "nan"], "--radius is nan, allowed is above 0 and up to 10"),

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         check_library()
     for path in options.plugin:
         load_plugin(path)
-    runs = [trained_run(name, options.results, f"landscape {name}") for name in options.runs]
+    runs = [trained_run(name, options.results, f"RUN {name}") for name in options.runs]
     found = measure(
         runs,
         settings,

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from corruptbench.algos.agent import Agent, Objective, State
-from corruptbench.errors import UsageError, unknown
+from corruptbench.errors import Diverged, UsageError, unknown
 from corruptbench.landscape.surface import Measure
 from corruptbench.rng import stream, uniforms
 from corruptbench.train import Normalisation, Policy
@@ -44,12 +45,18 @@ def fixed_batch(dataset: TransitionDataset, normalisation: Normalisation) -> Bat
 
 
 def loss_of(model: Policy, objective: Objective, batch: Batch) -> Measure:
-    """A state's loss; whatever a training step holds fixed is computed once, from the run's own weights."""
+    """A state's loss; whatever a training step holds fixed is computed once, from the run's own weights.
+
+    Raises Diverged for a loss that is not finite.
+    """
     with torch.no_grad():
         targets = model.agent.targets(model.state, batch)
 
     @torch.no_grad()
     def measure(states: Sequence[State]) -> list[float]:
-        return [float(objective.loss(state[objective.group], batch, targets)[0]) for state in states]
+        found = [float(objective.loss(state[objective.group], batch, targets)[0]) for state in states]
+        if not np.isfinite(found).all():
+            raise Diverged(f"the loss of {objective.name} is not finite there: a smaller --radius stays nearer")
+        return found
 
     return measure

@@ -31,8 +31,8 @@ class Settings:
 
     directions: int = 10
     episodes: int = 20  # of each point, the first ones of the final evaluation
-    radius: float = 0.5  # how far the lines go each way, as a share of every unit's norm
-    points: int = 10  # from 0 to the radius
+    radius: float = 0.4  # how far the lines go each way, as a share of every unit's norm
+    points: int = 8  # from 0 to the radius
     plane: bool = False  # of directions 0 and 1
 
     def __post_init__(self) -> None:
