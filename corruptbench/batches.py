@@ -2,10 +2,20 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from corruptbench.rng import stream, uniforms
 from corruptbench.types import Batch
+
+
+def measured_rows(count: int, rows: int) -> np.ndarray:
+    """The rows of a dataset with ``count`` that losses are measured on, ``(rows,)`` int64, drawn with replacement.
+
+    They are the same for every run on it, and for its corrupted versions.
+    """
+    return (uniforms(stream("sharpness", "rows"), rows) * count).astype(np.int64)
 
 
 @dataclass(frozen=True)

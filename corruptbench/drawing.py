@@ -125,12 +125,12 @@ def rows_of(count: int) -> int:
     return (count + 1) // 2
 
 
-def legend(figure: Any, looks: Mapping[str, Style]) -> None:
+def legend(figure: Any, looks: Mapping[str, Style], columns: int = 5) -> None:
     """One legend for all panels, under them."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label=short(name), **look.drawn(markersize=4)) for name, look in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
 
 
 def short(text: str, most: int = 40) -> str:

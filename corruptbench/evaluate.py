@@ -1,6 +1,6 @@
 """Scores a policy in the clean environment (section 4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,24 +38,45 @@ def evaluate(
     not finite, before the environment sees it, and PluginError for one of the wrong shape. ``world`` is a simulation of
     that many episodes, by default the fastest that there is; it is closed at the end.
     """
+    return evaluate_all([policy], environment, episodes, world)[0]
+
+
+def evaluate_all(
+    policies: Sequence[Callable[[np.ndarray], np.ndarray]],
+    environment: Environment,
+    episodes: int,
+    world: Simulation | None = None,
+) -> list[Evaluation]:
+    """:func:`evaluate` of each policy, over the same episodes, all of them stepped together.
+
+    A policy sees the batch that it would see alone, so its returns are the same to the last bit.
+    """
     seeds = episode_seeds(episodes)
-    world = world or simulation(environment, episodes, torch.get_num_threads())
+    count = len(policies) * episodes  # the episodes of a policy lie side by side
+    world = world or simulation(environment, count, torch.get_num_threads())
     center, half = (world.low + world.high) / 2, (world.high - world.low) / 2
-    observations = world.reset(seeds)
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, int)
-    running = np.arange(episodes)
+    observations = world.reset(seeds * len(policies))
+    stepped = np.zeros((count, *world.low.shape), np.float32)
+    returns, lengths = np.zeros(count), np.zeros(count, int)
+    running = np.arange(count)
     while len(running):
-        actions = policy(observations)
-        if actions.shape != (episodes, *world.low.shape):
-            raise PluginError(f"the policy returned actions {actions.shape}, needed is {(episodes, *world.low.shape)}")
-        if not np.isfinite(actions[running]).all():
-            raise Diverged(
-                f"the policy returned an action that is not finite, after {lengths.max()} steps of evaluation"
-            )
-        actions = np.clip(center + half * actions, world.low, world.high).astype(np.float32)
-        observations[running], rewards, ended = world.step(running, actions[running])
+        owners = running // episodes
+        for number in np.unique(owners):
+            own = slice(number * episodes, (number + 1) * episodes)
+            actions = policies[number](observations[own])
+            if actions.shape != (episodes, *world.low.shape):
+                raise PluginError(
+                    f"the policy returned actions {actions.shape}, needed is {(episodes, *world.low.shape)}"
+                )
+            if not np.isfinite(actions[running[owners == number] - own.start]).all():
+                raise Diverged(
+                    f"the policy returned an action that is not finite, after {lengths.max()} steps of evaluation"
+                )
+            stepped[own] = np.clip(center + half * actions, world.low, world.high)
+        observations[running], rewards, ended = world.step(running, stepped[running])
         returns[running] += rewards
         lengths[running] += 1
         running = running[~ended]
     world.close()
-    return Evaluation(returns.tolist(), lengths.tolist(), seeds)
+    parts = zip(returns.reshape(-1, episodes), lengths.reshape(-1, episodes), strict=True)
+    return [Evaluation(total.tolist(), steps.tolist(), seeds) for total, steps in parts]

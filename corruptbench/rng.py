@@ -34,11 +34,6 @@ def uniforms(bits: PCG64, *shape: int) -> np.ndarray:
     return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
 
 
-def normals(bits: PCG64, *shape: int) -> np.ndarray:
-    """The next standard normals of a stream, float64, in C order of ``shape``, as NumPy draws them."""
-    return np.random.Generator(bits).standard_normal(shape)
-
-
 def unit_seeds(unit: int) -> tuple[int, int]:
     """Training seed and corruption seed of a unit (section 5)."""
     return seed_from(f"{PROTOCOL}/unit/{unit}/train"), seed_from(f"{PROTOCOL}/unit/{unit}/corruption")

@@ -92,8 +92,8 @@ def fresh(code_or_module, *arguments, **settings):
 UNKNOWN = {
     "verb": (
         ["rnu"],
-        "corruptbench: unknown verb 'rnu': known are run, sweep, leaderboard, sharpness, data, corrupt, list, verify, "
-        "bench (did you mean 'run'?)",
+        "corruptbench: unknown verb 'rnu': known are run, sweep, leaderboard, sharpness, landscape, data, corrupt, "
+        "list, verify, bench (did you mean 'run'?)",
     ),
     "algorithm": (
         ["run", "--algo", "rqil", "--corrupt", "none"],

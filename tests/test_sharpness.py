@@ -12,13 +12,15 @@ from torch.func import hessian as exact_hessian
 
 from corruptbench import attempt
 from corruptbench.attempt import Setup
+from corruptbench.batches import measured_rows
 from corruptbench.cli import main
 from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.numerics import normal_quantile
 from corruptbench.optimizers import optimizer_for
 from corruptbench.population import Population
 from corruptbench.registry import ALGORITHMS
 from corruptbench.request import RunRequest
-from corruptbench.rng import normals, stream
+from corruptbench.rng import stream, uniforms
 from corruptbench.sharpness import Effort, check_every, keep, report, reports_in
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import (
@@ -101,7 +103,7 @@ def test_extreme_eigenvalues_and_trace_are_those_of_the_exact_hessian(measured, 
 def test_a_quadratic_with_a_known_spectrum():
     """The residual bounds the distance to an eigenvalue at every number of iterations."""
     spectrum = torch.cat([torch.tensor([-7.0, 50.0]), torch.linspace(0, 10, 60)]).double()
-    turn, _ = torch.linalg.qr(torch.from_numpy(normals(stream("turn"), 62, 62)))
+    turn, _ = torch.linalg.qr(torch.from_numpy(normal_quantile(uniforms(stream("turn"), 62, 62))))
     matrix = turn @ torch.diag(spectrum) @ turn.T
     product = hessian(lambda w: w @ matrix @ w / 2, torch.ones(62, dtype=torch.float64))
     start = signs(0, spectrum)
@@ -169,7 +171,7 @@ def test_rises_on_a_quadratic_by_hand():
     scale = weights.abs() + ETA
     e = 0.5 * scale**2 * gradient / (scale * gradient).norm()
     assert rise.asam(0.5) == pytest.approx(float((curve * (weights + e).square()).sum()) - 7)
-    drawn = [normals(stream("sharpness", "direction", n), 2) for n in range(3)]
+    drawn = [normal_quantile(uniforms(stream("sharpness", "direction", n), 2)) for n in range(3)]
     units = [d / np.linalg.norm(d) for d in drawn]
     expected = [0.04 * (u[0] ** 2 + 3 * u[1] ** 2) for u in units]  # no slope is left of both ways together
     found = rise.average(0.2, 3)
@@ -232,7 +234,7 @@ EFFORT = Effort(rows=64, iterations=4, probes=3, directions=2)
 def test_the_common_loss_is_measured_against_the_surrogates_value(surrogate):
     trained, data = learner("riql", dtype=torch.float32), random_dataset()
     found = report.report_of(trained.policy(), 30, {"corrupted": data, "clean": data}, EFFORT)
-    rows = report.chosen_rows(len(data), 64)
+    rows = measured_rows(len(data), 64)
     s = torch.from_numpy(data.next_observations[rows])
     v = surrogate.critics(s, surrogate.policy(s)).amin(-1).detach().double().numpy()
     y = data.rewards[rows] + 0.99 * (1 - data.terminations[rows]) * v
@@ -255,7 +257,7 @@ def test_a_report_is_the_same_again_and_its_rows_are_those_of_any_run(surrogate)
     trained, data = learner("iql", dtype=torch.float32), random_dataset()
     one, other = (report.report_of(trained.policy(), 30, {"clean": data}, EFFORT) for _ in range(2))
     assert one == other
-    assert len(np.unique(report.chosen_rows(100_000, 4096))) > 4000
+    assert len(np.unique(measured_rows(100_000, 4096))) > 4000
 
 
 def test_corrupted_data_are_measured_apart_from_clean_ones(surrogate):

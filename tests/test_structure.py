@@ -63,6 +63,7 @@ LEVELS = (
     ("request", "trackers", "attempt", "run", "collect", "bench", "workers"),
     ("suites", "tables", "sweep", "contents", "verify", "submission"),
     ("page",),
+    ("landscape",),
     ("cli", "__main__"),
 )
 """A module imports from its own line and those above it."""

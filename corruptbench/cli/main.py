@@ -19,6 +19,7 @@ VERBS = {
     "sweep": "a suite's runs: resumed, in parts, on one machine or many",
     "leaderboard": "tables from records: build, compare, validate, report",
     "sharpness": "how sharp the losses of finished runs are",
+    "landscape": "the return around a run's weights: lines, planes, cliffs; losses likewise",
     "data": "list, describe, check, collect and convert datasets",
     "corrupt": "write a corrupted dataset as a file, for any other library",
     "list": "algorithms, corruptions, datasets, suites, presets, optimizers, with their defaults",

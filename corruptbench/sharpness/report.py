@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from corruptbench.algos.agent import State
+from corruptbench.batches import measured_rows
 from corruptbench.corrupting import data_of
-from corruptbench.rng import stream, uniforms
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import Eigenvalue, Estimate, extremes, fisher_trace, hessian, signs, trace
 from corruptbench.sharpness.problem import Problem, problems
@@ -75,7 +75,7 @@ def _measured(
     model: Policy, dataset: TransitionDataset, surrogate: TrainedCritics | None, effort: Effort
 ) -> dict[str, Any]:
     """Losses and slopes in float64, whatever takes many passes in the type of the weights."""
-    rows = chosen_rows(len(dataset), effort.rows)
+    rows = measured_rows(len(dataset), effort.rows)
     dtype = next(iter(model.state.values()))[0].dtype
     batch = model.normalisation.batch(dataset, rows, dtype)
     y = common_targets(dataset, surrogate, rows) if surrogate else None
@@ -124,11 +124,6 @@ def curvature(problem: Problem, effort: Effort) -> dict[str, Any]:
 
 def _named(found: Eigenvalue | Estimate) -> dict[str, float]:
     return found._asdict()
-
-
-def chosen_rows(count: int, rows: int) -> np.ndarray:
-    """The rows of a dataset with ``count`` of them that every report on it is made on, drawn with replacement."""
-    return (uniforms(stream("sharpness", "rows"), rows) * count).astype(np.int64)
 
 
 def common_targets(dataset: TransitionDataset, surrogate: TrainedCritics, rows: np.ndarray) -> Tensor:

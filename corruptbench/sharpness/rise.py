@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from corruptbench.rng import normals, stream
+from corruptbench.numerics import normal_quantile
+from corruptbench.rng import stream, uniforms
 from corruptbench.sharpness.curvature import Estimate
 from corruptbench.sharpness.problem import Loss
 
@@ -60,7 +61,7 @@ class Rise:
         """The mean at rho in random directions, each taken both ways, so that no slope is in it."""
         found = []
         for number in range(directions):
-            drawn = normals(stream("sharpness", "direction", number), *self.weights.shape)
+            drawn = normal_quantile(uniforms(stream("sharpness", "direction", number), *self.weights.shape))
             u = torch.from_numpy(drawn).to(self.weights.dtype)
             found.append((self.along(u, radius) + self.along(-u, radius)) / 2)
         return Estimate.of(found)

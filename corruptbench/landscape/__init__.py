@@ -1,0 +1,1 @@
+"""The reward and loss surfaces around the networks of finished runs."""

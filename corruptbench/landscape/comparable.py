@@ -1,0 +1,75 @@
+"""What runs must share so that their surfaces can be compared, and how each is called."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from corruptbench.environments import environment, make, spelling
+from corruptbench.errors import DataError, UsageError
+from corruptbench.landscape.directions import widths
+from corruptbench.tables.labels import full_threat, label
+from corruptbench.tables.listing import run_row
+from corruptbench.trained import Trained
+from corruptbench.types import Environment
+
+
+def common_environment(runs: Sequence[Trained]) -> Environment:
+    """The environment of the runs, as our own table or Gymnasium's registry has it; nothing is made from a record.
+
+    Raises UsageError for runs of different ones, for one that is none here, and for a run that is named twice,
+    DataError for one that cannot be made.
+    """
+    first = runs[0].record
+    env = first.spec.environment
+    for record in (run.record for run in runs[1:]):
+        if record.spec.environment != env:
+            raise UsageError(
+                f"run {record.run_id} is scored in {record.spec.environment.id} and run {first.run_id} in {env.id}, "
+                "and returns of one environment, with one reference, are compared"
+            )
+    twice = [run_id for run_id, count in Counter(run.record.run_id for run in runs).items() if count > 1]
+    if twice:
+        raise UsageError(f"run {twice[0]} is named twice")
+    supplied = (env.reference_min, env.reference_max) if env.references_supplied else (None, None)
+    try:
+        known = environment(spelling(env), *supplied)
+    except UsageError:
+        known = None
+    if known != env:
+        raise UsageError(f"run {first.run_id} is scored in {env.id}, and here is no environment like it")
+    try:
+        make(env).close()
+    except DataError as error:
+        raise DataError(f"run {first.run_id} has no reward surface: {error}") from error
+    return env
+
+
+def require_same(runs: Sequence[Trained], groups: Sequence[Sequence[str]]) -> None:
+    """Raises UsageError unless these groups of each run, in their order, have networks of the same shapes."""
+    found = [
+        list(widths(run.model.state, names, f"run {run.record.run_id}").values())
+        for run, names in zip(runs, groups, strict=True)
+    ]
+    for run, names, shapes in zip(runs, groups, found, strict=True):
+        if names != groups[0] or shapes != found[0]:
+            raise UsageError(
+                f"run {run.record.run_id} has {_shown(names, shapes)} and run {runs[0].record.run_id} "
+                f"{_shown(groups[0], found[0])}, and the same directions need networks of the same shapes"
+            )
+
+
+def _shown(groups: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> str:
+    """``actor 11-256-256-3``."""
+    return ", ".join(f"{group} {'-'.join(map(str, shape))}" for group, shape in zip(groups, shapes, strict=True))
+
+
+def names(runs: Sequence[Trained]) -> list[str]:
+    """``riql+sam, obs-adv, unit 0``, with the run's id where two would be called the same."""
+    found = []
+    for run in runs:
+        row = run_row(run.record)
+        seeds = f"unit {row['unit']}" if row["unit"] else "own seeds"
+        found.append(f"{label(row)}, {full_threat(row)}, {seeds}")
+    return [
+        name if found.count(name) == 1 else f"{name}, {run.record.run_id}"
+        for name, run in zip(found, runs, strict=True)
+    ]
