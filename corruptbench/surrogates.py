@@ -23,7 +23,7 @@ from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.links import without_links
 from corruptbench.names import is_name, refuse_pickle
-from corruptbench.optimizers import Optimizer
+from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.records import RunRecord
 from corruptbench.registry import source_sha256
 from corruptbench.resume import Resumable

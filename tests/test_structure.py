@@ -47,7 +47,7 @@ LEVELS = (
         "corrupting",
     ),
     ("request", "trackers", "attempt", "run", "collect", "bench", "workers"),
-    ("suites", "tables", "sweep", "contents", "verify", "submission"),
+    ("learners", "suites", "tables", "sweep", "contents", "verify", "submission"),
     ("page",),
     ("cli", "__main__"),
 )
