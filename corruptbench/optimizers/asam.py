@@ -13,7 +13,7 @@ from corruptbench.optimizers.perturbed import Perturbed, along
 class ASAM(Perturbed):
     """Adaptive SAM (Kwon et al. 2021): a weight moves in proportion to its size, so scaling layers changes nothing.
 
-    e = rho T^2 g / (|T g|_2 + 1e-12), T = diag(|w| + eta) (eq. 9 and algorithm 1), g the gradient at w. Two passes.
+    e = rho T^2 g / (|T g|_2 + 1e-12), T = diag(|w| + eta) (algorithm 1), g the gradient at w. Two passes.
     rho is the length of e / T. Biases are scaled as weights are; the authors' code leaves them unscaled.
     """
 
