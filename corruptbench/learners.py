@@ -3,6 +3,7 @@
 from typing import Any
 
 from corruptbench import command, settings
+from corruptbench.errors import shown
 from corruptbench.optimizers import optimizer_named
 from corruptbench.request import RunRequest
 from corruptbench.tables.listing import shown_name
@@ -16,7 +17,7 @@ def learner_fields(text: str) -> dict[str, Any]:
     algo, plus, rest = text.partition("+")
     if not plus:
         return {"algo": algo}
-    where = f"algorithm {text!r}"
+    where = f"algorithm {shown(text)}"
     name, options = settings.with_settings(rest, where)
     optimizer_named(name)
     fields: dict[str, Any] = {"algo": algo, "optimizer": name}
