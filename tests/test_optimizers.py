@@ -350,10 +350,9 @@ _GROUPS = {"V": "value", "Q": "critic"}
 # Resuming, populations, engines
 
 
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("at", [7, 16])
+@pytest.mark.parametrize(("name", "at"), [*((name, 16) for name in OTHERS), ("swa", 7)])
 def test_resumed_in_the_middle_it_ends_in_the_same_bytes(name, at):
-    """Before the average begins, and after."""
+    """The average has begun after 16 steps, and not after 7."""
     straight, first, second = (learner(small("iql"), name, dtype=torch.float32) for _ in range(3))
     straight.advance(20)
     first.advance(at)
