@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -64,6 +65,14 @@ class Agent(ABC):
     def targets(self, state: State, batch: Batch) -> Any:
         """Everything held fixed in a step, computed once, without gradient, from the state at the step's start."""
         return None
+
+    @property
+    def sam_cost(self) -> Fraction:
+        """What an update costs with SAM on ``sam_on``, in updates without; 2 where nothing but those two passes costs.
+
+        Counted in passes of one network over a batch: forwards 1, and back 2.
+        """
+        return Fraction(2)
 
     @property
     def target_networks(self) -> dict[str, tuple[str, float]]:

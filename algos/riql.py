@@ -2,13 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 from numpy.random import PCG64
 from torch import Tensor
 
 from corruptbench.algos.agent import Agent, Info, Objective, State
-from corruptbench.algos.iql import Targets, actor_objective, q_values, require_value_settings, value_objective, values
+from corruptbench.algos.iql import (
+    Targets,
+    actor_objective,
+    cost_of_sam,
+    q_values,
+    require_value_settings,
+    value_objective,
+    values,
+)
 from corruptbench.algos.losses import huber_loss, quantile
 from corruptbench.algos.networks import Params, clone, init_mlp, uniform
 from corruptbench.registry import ALGORITHMS
@@ -74,6 +83,11 @@ class RIQL(Agent):
     def critic_loss(self, critic: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
         q = q_values(critic, batch.observations, batch.actions)
         return huber_loss(targets.y.unsqueeze(-2) - q, self.delta).mean((-2, -1)), {"q": q.mean((-2, -1))}
+
+    @property
+    def sam_cost(self) -> Fraction:
+        """5/3 for five critics: see :func:`corruptbench.algos.iql.cost_of_sam`."""
+        return cost_of_sam(self.critics)
 
     @property
     def target_networks(self) -> dict[str, tuple[str, float]]:

@@ -8,7 +8,9 @@ from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.data import home
 from corruptbench.environments import spelling
-from corruptbench.optimizers import RHO
+from corruptbench.optimizers import optimizer_of
+from corruptbench.optimizers.optimizer import Optimizer
+from corruptbench.optimizers.perturbed import Perturbed
 from corruptbench.registry import plugin_file
 from corruptbench.spec import DEFAULT_STEPS, RunSpec
 
@@ -22,14 +24,15 @@ def words(spec: RunSpec, agent: Agent, corruption: Corruption, preset: tuple[str
     for plugin in dict.fromkeys(plugin_file(type(part)) for part in (agent, corruption)):
         if plugin is not None:
             named += ["--plugin", plugin.name]
-    optimizer = spec.optimizer
+    optimizer = optimizer_of(agent, spec.optimizer)
     if optimizer.name != "adam":
         named += ["--sam"] if optimizer.name == "sam" else ["--optimizer", optimizer.name]
-        default = agent.sam_on or tuple(objective.name for objective in agent.objectives)
-        if optimizer.on != default:
+        if optimizer.on != optimizer.usual(agent):
             named += ["--sam-on", ",".join(optimizer.on)]
-        if optimizer.rho != RHO:
+        if isinstance(optimizer, Perturbed) and "rho" in differing(optimizer):
             named += ["--rho", str(optimizer.rho)]
+        for name, value in sorted(changed_of_optimizer(optimizer).items()):
+            named += _option(f"--{name.replace('_', '-')}", value)
     named += ["--corrupt", threat(spec.corruption.name, corruption)]
     named += ["--dataset", spec.dataset]
     if preset:
@@ -54,6 +57,16 @@ def threat(name: str, corruption: Corruption) -> str:
     """A threat model as ``--corrupt`` spells it."""
     settings = ",".join(f"{key}={value}" for key, value in sorted(_changed(corruption).items()))
     return f"{name}:{settings}" if settings else name
+
+
+def changed_in_run(agent: Agent, algo: str, optimizer: Optimizer, corruption: Corruption) -> dict[str, str]:
+    """The settings of a run that have no column of their own in tables and differ from their defaults."""
+    return changed(agent, algo) | changed_of_optimizer(optimizer) | changed(corruption, "corruption")
+
+
+def changed_of_optimizer(optimizer: Optimizer) -> dict[str, str]:
+    """As :func:`changed`, but for objectives and radius, which have columns of their own."""
+    return {f"{optimizer.name}.{k}": v for k, v in _changed(optimizer).items() if k not in ("on", "rho")}
 
 
 def changed(settings: Any, prefix: str) -> dict[str, str]:

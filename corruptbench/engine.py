@@ -12,8 +12,8 @@ from corruptbench.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-Update = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""Rows of the batch and Adam's rates of a step -> losses by objective."""
+Update = Callable[[Tensor, Tensor, dict[str, Tensor]], dict[str, Tensor]]
+"""Rows of the batch, rates and noise of an update -> losses by objective."""
 
 ENGINES = ("auto", "compiled", "eager")
 
@@ -33,8 +33,8 @@ class Updating(Protocol):
     engine: str
     update: Update
 
-    def step_as_written(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
-        """One step."""
+    def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One update."""
 
 
 def choose_update(trained: Updating, engine: str, what: str) -> None:
@@ -47,17 +47,17 @@ def choose_update(trained: Updating, engine: str, what: str) -> None:
         return
     fast = compiled(trained.step_as_written)
 
-    def first(indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
+    def first(indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
         trained.update = fast
         try:
-            return fast(indices, rates)
+            return fast(indices, rates, noise)
         except Exception as error:
             if engine == "compiled" or not _is_about_compiling(error):
                 raise
             reason = str(error).strip().partition("\n")[0]
             log.warning("%s cannot be compiled and is trained eagerly: %s", what, reason)
             trained.engine, trained.update = "eager", trained.step_as_written
-            return trained.update(indices, rates)
+            return trained.update(indices, rates, noise)
 
     trained.update = first
 

@@ -100,6 +100,7 @@ def _misnamed(record: RunRecord) -> str | None:
         ("corruption", spec.corruption.name, is_class_or_name),
         ("optimizer", spec.optimizer.name, is_name),
         *(("objective", name, is_name) for name in spec.optimizer.on),
+        *(("setting of the optimizer", name, is_name) for name in spec.optimizer.options),
         ("track", spec.track, is_name),
         ("protocol", spec.protocol, is_name),
         ("dataset", spec.dataset, is_id),

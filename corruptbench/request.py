@@ -7,7 +7,7 @@ from corruptbench import command, settings
 from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.errors import UsageError
-from corruptbench.optimizers import RHO, Optimizer
+from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.rng import unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, RunSpec
 from corruptbench.types import Surrogate, TransitionDataset
@@ -25,7 +25,8 @@ class RunRequest:
     algo_options: dict[str, Any] = field(default_factory=dict)
     optimizer: str = "adam"
     sam_on: tuple[str, ...] | None = None
-    rho: float = RHO
+    rho: float | None = None
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
     preset: str | None = None
     unit: int | None = 0
     train_seed: int | None = None  # both seeds or none; with them there is no unit
@@ -44,7 +45,8 @@ class RunRequest:
         given = {
             "optimizer": self.optimizer,
             "sam-on": None if self.sam_on is None else ",".join(self.sam_on),
-            "rho": None if self.optimizer == "adam" else self.rho,
+            "rho": self.rho,
+            **_flags(self.optimizer, self.optimizer_options),
             "preset": self.preset,
             "unit": self.unit,
             "seed": None if self.unit is not None else self.train_seed,
@@ -53,7 +55,7 @@ class RunRequest:
             "ref-min": self.ref_min,
             "ref-max": self.ref_max,
             "on-nonfinite": self.on_nonfinite,
-            **{f"{self.algo}.{name.replace('_', '-')}": value for name, value in self.algo_options.items()},
+            **_flags(self.algo, self.algo_options),
         }
         words += [f"--{name}={command.text(value)}" for name, value in given.items() if value is not None]
         words += ["--download"] * self.download + ["--no-score"] * (not self.score)
@@ -73,6 +75,11 @@ class Plan:
     agent: Agent
     optimizer: Optimizer
     score: bool = True
+
+
+def _flags(prefix: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an algorithm or an optimizer, as ``run`` spells them."""
+    return {f"{prefix}.{name.replace('_', '-')}": value for name, value in options.items()}
 
 
 def seeds(request: RunRequest) -> tuple[int | None, int, int]:

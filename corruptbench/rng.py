@@ -50,3 +50,12 @@ def batch_indices(seed: int, step: int, size: int, rows: int) -> np.ndarray:
     A function of (seed, step) alone, so a resumed run sees the batches it would have seen.
     """
     return (uniforms(stream(seed, "batch", step), size) * rows).astype(np.int64)
+
+
+def normals(seed: int, objective: str, update: int, size: int) -> np.ndarray:
+    """Standard normals for an update of an objective, ``(size,)`` float32, a function of (seed, objective, update).
+
+    By numpy's own method, which is fast; so another numpy may give others.
+    """
+    bits = stream(seed, "normals", objective, update)
+    return np.random.Generator(bits).standard_normal(size, dtype=np.float32)

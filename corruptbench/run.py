@@ -15,13 +15,13 @@ from corruptbench.corrupting import WHITE_BOX, corruption_spec, named_corruption
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import PluginError, UsageError, sentence
-from corruptbench.optimizers import optimizer_for
+from corruptbench.optimizers import optimizer_for, spec_of
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.request import Plan, RunRequest, preset, seeds
 from corruptbench.rng import stream
 from corruptbench.sharpness import SHARPNESS, check_every, keep
-from corruptbench.spec import AlgorithmSpec, OptimizerSpec, RunSpec
+from corruptbench.spec import AlgorithmSpec, RunSpec
 from corruptbench.store import check_manifest, claimed, probe_writable, publish
 from corruptbench.surrogates import require_critics, surrogate_of_run
 from corruptbench.trained import trained_run
@@ -62,7 +62,7 @@ def plan(
             )
     differences, track = preset(request.preset, request.algo, dataset.environment.id, corruption)
     agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
-    optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho)
+    optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho, request.optimizer_options)
     surrogate: Surrogate | None
     if getattr(corruption, "surrogate", "") == WHITE_BOX:
         require_critics(_fresh(agent, dataset), request.algo, f"--corrupt {threat}")
@@ -78,14 +78,14 @@ def plan(
         environment=dataset.environment,
         corruption=corruption_spec(threat, corruption, dataset, surrogate),
         algorithm=AlgorithmSpec(request.algo, dataclasses.asdict(agent), source_sha256(algorithm)),
-        optimizer=OptimizerSpec(optimizer.name, optimizer.on, optimizer.rho),
+        optimizer=spec_of(optimizer),
         track=track,
         unit=unit,
         train_seed=train_seed,
         corruption_seed=corruption_seed,
         steps=request.steps,
     )
-    options = command.changed(agent, request.algo) | command.changed(corruption, "corruption")
+    options = command.changed_in_run(agent, request.algo, optimizer, corruption)
     if spec.environment.references_supplied:
         options["references"] = f"{spec.environment.reference_min:g}/{spec.environment.reference_max:g}"
     base: Agent = settings.build(algorithm, differences, f"--preset {request.preset}")

@@ -75,7 +75,12 @@ def convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def parse_threat(text: str) -> tuple[str, dict[str, str]]:
-    """``obs-adv:rate=0.1,scale=0.5`` to its name and its settings.
+    """``obs-adv:rate=0.1,scale=0.5`` to its name and its settings."""
+    return with_settings(text, f"--corrupt {text!r}")
+
+
+def with_settings(text: str, where: str) -> tuple[str, dict[str, str]]:
+    """``name:one=1,other=2`` to the name and the settings; raises UsageError, which ``where`` begins.
 
     ``package.module:Class`` names a class, so the settings begin after the last colon that is followed by ``name=``.
     """
@@ -87,7 +92,7 @@ def parse_threat(text: str) -> tuple[str, dict[str, str]]:
     for item in filter(None, settings.split(",")):
         key, equals, value = item.partition("=")
         if not equals or key in pairs:
-            raise UsageError(f"--corrupt {text!r}: {item!r} is not name=value, once each, with commas between")
+            raise UsageError(f"{where}: {item!r} is not name=value, once each, with commas between")
         pairs[key] = value
     return name, pairs
 

@@ -36,7 +36,8 @@ class AlgorithmSpec:
 class OptimizerSpec:
     name: str
     on: tuple[str, ...]  # objectives it applies to
-    rho: float
+    rho: float  # 0 for one without a radius
+    options: dict[str, Any] = field(default_factory=dict)  # all its other settings
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,11 @@ class RunSpec:
     protocol: str = PROTOCOL
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """As JSON; an optimizer without settings of its own says nothing of them, as it did before there were any."""
+        value = dataclasses.asdict(self)
+        if not self.optimizer.options:
+            del value["optimizer"]["options"]
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunSpec":

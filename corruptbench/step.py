@@ -11,14 +11,18 @@ from torch.func import vmap
 from corruptbench.algos.adam import Adam
 from corruptbench.algos.agent import Agent, Objective, State
 from corruptbench.algos.networks import unflatten
-from corruptbench.optimizers import Optimizer
+from corruptbench.optimizers.optimizer import Optimizer, plain_gradient
 from corruptbench.types import Batch
 
 Weights = dict[str, Tensor]
 """The weights of every group: ``(P,)`` of one run, ``(M, P)`` of M members."""
 
-Numbers = dict[str, Tensor]
-"""Numbers of the algorithm, and rho, in which members differ: ``(M,)`` each."""
+Memory = dict[str, dict[str, Tensor]]
+"""What the optimizer remembers of a group, by group and name, shaped as its weights."""
+
+Numbers = dict[str, dict[str, Tensor]]
+"""Numbers in which members differ, ``(M,)`` each: those of the ``agent``, which may be called as its are, and those of
+the ``optimizer``."""
 
 
 class Step:
@@ -38,19 +42,38 @@ class Step:
         self.agent, self.optimizer, self.shapes, self.differing = agent, optimizer, shapes, differing
         self.objectives = agent.objectives
 
-    def __call__(self, weights: Weights, moments: dict[str, Adam], batch: Batch, rates: Tensor) -> dict[str, Tensor]:
-        """Losses by objective; ``rates`` ``(3, 1)`` or ``(3, M, 1)``: Adam's rate, that under the cosine, and root."""
-        rate, cosine_rate, root = rates.unbind()
+    def __call__(
+        self,
+        weights: Weights,
+        moments: dict[str, Adam],
+        memory: Memory,
+        batch: Batch,
+        rates: Tensor,
+        noise: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Losses by objective.
+
+        ``rates`` ``(3 + n, 1)`` or ``(3 + n, M, 1)``: Adam's rate, that under the cosine, root, and n numbers of the
+        optimizer's own. ``noise``: standard normals by objective, shaped as its weights, for an optimizer that draws.
+        """
+        rate, cosine_rate, root, *numbers = rates.unbind()
         targets = self.each(self.targets, weights, batch)
         losses = {}
         for number, objective in enumerate(self.objectives):
-            group = objective.group
+            w, adam, chosen = weights[objective.group], moments[objective.group], objective.name in self.optimizer.on
+            own_rate = cosine_rate if objective.cosine else rate
+            drawn = [noise[objective.name]] if chosen and self.optimizer.draws else []
 
-            def gradient(agent: Agent, optimizer: Optimizer, w: Tensor, b: Batch, t: Any, k: int = number) -> Any:
-                return self.gradient(self.objective(agent, k), optimizer, w, b, t)
+            def gradient(agent: Agent, optimizer: Optimizer, *inputs: Any, k: int = number) -> Any:
+                return self.gradient(self.objective(agent, k), optimizer, *inputs)
 
-            found, losses[objective.name] = self.each(gradient, weights[group], batch, targets)
-            moments[group].update_(weights[group], found, cosine_rate if objective.cosine else rate, root)
+            found, losses[objective.name] = self.each(gradient, w, adam.first, drawn, batch, targets)
+            for decayed in self.each(self.decayed, w, own_rate, numbers) if chosen else ():
+                w.copy_(decayed)
+            adam.update_(w, found, own_rate, root)
+            remembered = self.each(self.remembered, w, memory[objective.group], numbers) if chosen else {}
+            for name, values in remembered.items():
+                memory[objective.group][name].copy_(values)
         for group, moved in self.each(self.moved, weights).items():
             weights[group].copy_(moved)
         return losses
@@ -61,10 +84,30 @@ class Step:
         return [] if found is None else [found]
 
     def gradient(
-        self, objective: Objective, optimizer: Optimizer, weights: Tensor, batch: Batch, targets: Any
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        weights: Tensor,
+        momentum: Tensor,
+        drawn: list[Tensor],
+        batch: Batch,
+        targets: Any,
     ) -> tuple[Tensor, Tensor]:
+        """The optimizer's gradient and loss where it is on, the plain ones elsewhere."""
         shapes, fixed = self.shapes[objective.group], targets[0] if targets else None
-        return optimizer.gradient(objective.name, lambda w: objective.loss(unflatten(w, shapes), batch, fixed), weights)
+
+        def loss(w: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return objective.loss(unflatten(w, shapes), batch, fixed)
+
+        if objective.name not in optimizer.on:
+            return plain_gradient(loss, weights)
+        return optimizer.gradient(loss, weights, momentum, drawn[0] if drawn else None)
+
+    def decayed(self, agent: Agent, optimizer: Optimizer, *inputs: Any) -> list[Tensor]:
+        return optimizer.decayed(*inputs)
+
+    def remembered(self, agent: Agent, optimizer: Optimizer, *inputs: Any) -> dict[str, Tensor]:
+        return optimizer.remembered(*inputs)
 
     def moved(self, agent: Agent, optimizer: Optimizer, weights: Weights) -> Weights:
         """The target networks after the step: (1 - rate) target + rate source."""
@@ -87,17 +130,17 @@ class Step:
             return function(self.agent, self.optimizer, *inputs)
 
         def of_member(numbers: Numbers, *own: Any) -> Any:
-            return function(_with(self.agent, numbers), _with(self.optimizer, numbers), *own)
+            agent, optimizer = _with(self.agent, numbers["agent"]), _with(self.optimizer, numbers["optimizer"])
+            return function(agent, optimizer, *own)
 
         return vmap(of_member)(self.differing, *inputs)
 
 
-def _with(settings: Any, numbers: Numbers) -> Any:
+def _with(settings: Any, numbers: dict[str, Tensor]) -> Any:
     """Settings with a member's own numbers in their places; they were checked when the member was made."""
-    own = {name: number for name, number in numbers.items() if hasattr(settings, name)}
-    if not own:
+    if not numbers:
         return settings
     changed = copy.copy(settings)
-    for name, number in own.items():
+    for name, number in numbers.items():
         object.__setattr__(changed, name, number)
     return changed

@@ -8,8 +8,9 @@ from corruptbench import command, settings
 from corruptbench.corruptions.auto import members
 from corruptbench.data import home
 from corruptbench.errors import UsageError
+from corruptbench.learners import learner_fields
 from corruptbench.names import check_name
-from corruptbench.optimizers import optimizer_for
+from corruptbench.optimizers import optimizer_for, spec_of
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.request import RunRequest
@@ -28,7 +29,7 @@ class Suite:
     version: int
     datasets: tuple[str, ...]
     corruptions: tuple[str, ...]  # as --corrupt spells them, ensembles among them
-    algorithms: tuple[str, ...]  # name, or name+sam
+    algorithms: tuple[str, ...]  # name, name+sam, or name+sam:rho=0.1,on=V+Q
     units: int
     steps: int = DEFAULT_STEPS
 
@@ -43,15 +44,8 @@ class Suite:
             for dataset in self.datasets:
                 for shown in self.algorithms:  # so that runs side by side don't wait for one attack
                     for corrupt in self.threats:
-                        algo, plus, optimizer = shown.partition("+")
-                        yield RunRequest(
-                            algo,
-                            corrupt,
-                            dataset=dataset,
-                            optimizer=optimizer if plus else "adam",
-                            unit=unit,
-                            steps=self.steps,
-                        )
+                        learner = learner_fields(shown)
+                        yield RunRequest(**learner, corrupt=corrupt, dataset=dataset, unit=unit, steps=self.steps)
 
     def selects(self, record: RunRecord) -> bool:
         """Whether a record lies in one of the suite's cells and units, of whatever algorithm and settings."""
@@ -72,9 +66,13 @@ class Suite:
         for request in self.requests():
             if request.unit == 0:
                 name, rate, scale, options = threat_key(request.corrupt)
-                preset, others = split_preset(options)
                 agent = ALGORITHMS.get(request.algo)()
-                optimizer = optimizer_for(agent, request.optimizer)
+                optimizer = optimizer_for(
+                    agent, request.optimizer, request.sam_on, request.rho, request.optimizer_options
+                )
+                own = (f"{k}={v}" for k, v in command.changed_of_optimizer(optimizer).items())
+                preset, others = split_preset(sorted((*options, *own)))
+                rho = spec_of(optimizer).rho
                 yield {
                     "dataset": request.dataset,
                     "corruption": name,
@@ -83,7 +81,7 @@ class Suite:
                     "algo": request.algo,
                     "optimizer": optimizer.name,
                     "sam_on": "+".join(optimizer.on),
-                    "rho": str(optimizer.rho) if optimizer.on else "",
+                    "rho": str(rho) if rho else "",
                     "track": "universal",
                     "preset": preset,
                     "options": others,
@@ -124,6 +122,8 @@ def suite(name: str) -> Suite:
     found = settings.build(Suite, {**content, "name": path.stem}, f"suite {name}")
     for threat in found.threats:
         threat_key(threat)
+    for learner in found.algorithms:
+        learner_fields(learner)
     for field in ("datasets", "corruptions", "algorithms"):
         if not getattr(found, field):
             raise UsageError(f"suite {name}: {field} are none, needed is one and more")

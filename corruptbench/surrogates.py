@@ -21,7 +21,7 @@ from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.links import without_links
-from corruptbench.optimizers import Optimizer
+from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.registry import source_sha256
 from corruptbench.resume import Resumable
 from corruptbench.rng import PROTOCOL, seed_from

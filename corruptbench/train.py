@@ -1,4 +1,4 @@
-"""The training loop: one run, its batches a function of (seed, step), its step compiled where a compiler is found."""
+"""The training loop: one run, its batches a function of (seed, update), its step compiled where a compiler is found."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from corruptbench.algos.adam import Adam, corrected
-from corruptbench.algos.agent import Agent, State
+from corruptbench.algos.agent import Agent, Objective, State
 from corruptbench.algos.networks import flatten
 from corruptbench.batches import Table
 from corruptbench.engine import Update, choose_update
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.numerics import mean_and_std
-from corruptbench.optimizers import Optimizer
-from corruptbench.rng import batch_indices, stream
-from corruptbench.step import Step
+from corruptbench.optimizers.optimizer import Optimizer
+from corruptbench.rng import batch_indices, normals, stream
+from corruptbench.step import Memory, Step
 from corruptbench.types import Batch, TransitionDataset
 
 CHECK_EVERY = 1_000
@@ -54,7 +54,9 @@ class Normalisation:
 
 
 class Learner:
-    """An agent in training: its weights, Adam's moments, and the number of steps taken.
+    """An agent in training: its weights, Adam's moments, what its optimizer remembers, and the number of steps taken.
+
+    A step is one update, but for optimizers that take more; batches, rates and noise are functions of the update.
 
     The weights of a group lie in one tensor ``(P,)``, and ``state`` is the agent's view of them. ``engine`` is
     ``eager``, ``compiled``, or ``auto``: compiled where a C++ compiler is found.
@@ -75,6 +77,7 @@ class Learner:
             raise UsageError(f"steps is {steps}, allowed is 1 and above")
         self.agent, self.optimizer, self.seed, self.steps, self.dtype = agent, optimizer, seed, steps, dtype
         self.step = 0
+        self.updates_a_step = optimizer.updates(agent)
         self.losses: dict[str, Tensor] = {}
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(self.normalisation.batch(dataset, dtype=dtype))
@@ -84,10 +87,19 @@ class Learner:
         self.shapes = {group: [p.shape for p in params] for group, params in start.items()}
         self.weights = {group: flatten(params).to(dtype) for group, params in start.items()}
         self.moments = {objective.group: Adam(self.weights[objective.group]) for objective in agent.objectives}
+        on = {objective.group: self.weights[objective.group] for objective in self.chosen}
+        self.memory: Memory = {
+            group: {name: torch.zeros_like(weights) for name in optimizer.remembers} for group, weights in on.items()
+        }
         self.take = Step(agent, optimizer, self.shapes)
         self.engine: str
         self.update: Update
         choose_update(self, engine, agent.name)
+
+    @property
+    def chosen(self) -> list[Objective]:
+        """The objectives that the optimizer is on."""
+        return [objective for objective in self.agent.objectives if objective.name in self.optimizer.on]
 
     @property
     def state(self) -> State:
@@ -102,15 +114,18 @@ class Learner:
         """
         for _ in range(count):
             self.step += 1
-            self.losses = self.update(self.indices(self.step), self.rates(self.step))
+            for update in self.updates(self.step):
+                self.losses = self.update(self.indices(update), self.rates(update), self.noise(update))
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
                 self.check(self.losses)
             on_step()
         return {name: float(loss) for name, loss in self.losses.items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Weights and moments ``(P,)`` and the last step's losses by name: with its number, the state of training."""
+        """Weights, moments, memory ``(P,)`` and the last losses by name: with its number, the state of training."""
         tensors = {f"weights.{group}": weights for group, weights in self.weights.items()}
+        for group, memory in self.memory.items():
+            tensors |= {f"{name}.{group}": remembered for name, remembered in memory.items()}
         for group, moments in self.moments.items():
             tensors |= {f"first.{group}": moments.first, f"second.{group}": moments.second}
         tensors |= {f"loss.{name}": loss for name, loss in self.losses.items()}
@@ -123,23 +138,43 @@ class Learner:
         for name, values in self.arrays().items():
             values[...] = arrays[name]  # a view of the tensor
 
-    def step_as_written(self, indices: Tensor, rates: Tensor) -> dict[str, Tensor]:
-        """One step, in place on weights and moments: the losses by objective."""
-        return self.take(self.weights, self.moments, self.table.batch(indices), rates)
+    def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One update, in place on weights, moments and memory: the losses by objective."""
+        return self.take(self.weights, self.moments, self.memory, self.table.batch(indices), rates, noise)
 
-    def indices(self, step: int) -> Tensor:
-        """The rows of the batch of one step."""
-        return torch.from_numpy(batch_indices(self.seed, step, self.agent.batch_size, len(self.table)))
+    def updates(self, step: int) -> range:
+        """The numbers of the updates of one step; after it there were floor(step updates_a_step)."""
+        return range(self.updates_until(step - 1) + 1, self.updates_until(step) + 1)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of one step."""
-        return self.table.batch(self.indices(step))
+    def updates_until(self, step: int) -> int:
+        return math.floor(step * self.updates_a_step)
 
-    def rates(self, step: int) -> Tensor:
-        """What Adam takes at one step, ``(3, 1)``: rate, rate under the cosine to 0 over the declared steps, root."""
-        rate, root = corrected(step, self.agent.learning_rate)
-        cosine = (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2
-        return torch.tensor([[rate], [cosine * rate], [root]], dtype=self.dtype)
+    def indices(self, update: int) -> Tensor:
+        """The rows of the batch of one update."""
+        return torch.from_numpy(batch_indices(self.seed, update, self.agent.batch_size, len(self.table)))
+
+    def batch(self, update: int) -> Batch:
+        """The batch of one update."""
+        return self.table.batch(self.indices(update))
+
+    def rates(self, update: int) -> Tensor:
+        """What one update takes, ``(3 + n, 1)``: Adam's rate, that under the cosine to 0 over all updates, root, and n
+        numbers of the optimizer's own."""
+        updates = self.updates_until(self.steps)
+        rate, root = corrected(update, self.agent.learning_rate)
+        cosine = (1 + math.cos(math.pi * (update - 1) / updates)) / 2
+        rates = [rate, cosine * rate, root, *self.optimizer.numbers(update, updates)]
+        return torch.tensor([[value] for value in rates], dtype=self.dtype)
+
+    def noise(self, update: int) -> dict[str, Tensor]:
+        """Standard normals ``(P,)`` by objective for one update of an optimizer that draws."""
+        if not self.optimizer.draws:
+            return {}
+        sizes = {objective.name: self.weights[objective.group].numel() for objective in self.chosen}
+        return {
+            name: torch.from_numpy(normals(self.seed, name, update, size)).to(self.dtype)
+            for name, size in sizes.items()
+        }
 
     def check(self, losses: dict[str, Tensor]) -> None:
         """Raises Diverged, with the step, for a loss or weights that are not finite."""
@@ -151,8 +186,12 @@ class Learner:
                 raise Diverged(f"step {self.step}: weights of {group} are not finite")
 
     def policy(self) -> "Policy":
-        """The actor as it stands."""
-        return Policy(self.agent, self.state, self.normalisation)
+        """The actor as the optimizer shows it after this step."""
+        shown = {
+            group: self.optimizer.shown(self.weights[group], memory, self.step, self.steps)
+            for group, memory in self.memory.items()
+        }
+        return Policy(self.agent, self.take.state({**self.weights, **shown}), self.normalisation)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import torch
 from builders import random_dataset
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from corruptbench.bench import PARTS, training
+from corruptbench.bench import PARTS, optimizing, training
 from corruptbench.bench.plain import PlainLearner
 from corruptbench.bench.timing import matrix_rate, median_ratio, rate
 from corruptbench.cli import main
 from corruptbench.once import Once
-from corruptbench.optimizers import optimizer_for
+from corruptbench.optimizers import OPTIMIZERS, optimizer_for
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
@@ -159,6 +159,14 @@ def test_a_row_of_training(capsys):
     )
 
 
+def test_each_optimizers_step_stands_beside_adams():
+    rows = optimizing.optimizers("bc", dataset="hopper-replay", engine="eager", seconds=0.05, rounds=1)
+    assert [row["what"] for row in rows] == [f"step of bc+{name}" for name in OPTIMIZERS]
+    assert rows[0]["ratio"] == 1.0
+    for row in rows:
+        assert row["value"] == pytest.approx(row["ratio"] * rows[0]["value"])
+
+
 # The command
 
 
@@ -184,7 +192,8 @@ def test_bench_prints_a_table_and_json_that_it_can_compare_with(tmp_path, capsys
         (
             ["trainin"],
             2,
-            "unknown part 'trainin': known are attack, evaluation, loading, population, start, training, workers",
+            "unknown part 'trainin': known are attack, evaluation, loading, optimizers, population, start, training, "
+            "workers",
         ),
         (["--seconds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
         (["--rounds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),

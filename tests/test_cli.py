@@ -1,5 +1,6 @@
 """The command line: every wrong input is one line on standard error and an exit code, before anything is trained."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -138,8 +139,17 @@ UNKNOWN = {
         "corruptbench run: unknown option '--riql.beta' (did you mean '--iql.beta'?); see corruptbench run --help",
     ),
     "optimizer": (
-        ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "sma"],
-        "corruptbench run: unknown optimizer 'sma': known are adam, sam (did you mean 'sam'?)",
+        ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "samm"],
+        "corruptbench run: unknown optimizer 'samm': known are adam, asam, double, gsam, matched, msam, random, sam, "
+        "swa, wd (did you mean 'sam'?)",
+    ),
+    "optimizer's option": (
+        ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "gsam", "--gsam.alpa", "0.3"],
+        "corruptbench run: unknown option '--gsam.alpa' (did you mean '--gsam.alpha'?); see corruptbench run --help",
+    ),
+    "other optimizer's option": (
+        ["run", "--algo", "iql", "--corrupt", "none", "--sam", "--gsam.alpha", "0.3"],
+        "corruptbench run: unknown option '--gsam.alpha'; see corruptbench run --help",
     ),
     "preset": (
         ["run", "--algo", "riql", "--corrupt", "none", "--preset", "riql-orcale"],
@@ -262,6 +272,22 @@ WRONG = {
     "rho without SAM": (["--rho", "0.1"], "--rho is the radius of SAM: add --sam"),
     "rho with Adam": (["--rho", "0.1", "--optimizer", "adam"], "--rho is the radius of SAM: add --sam"),
     "objectives without SAM": (["--sam-on", "V"], "--sam-on names objectives for SAM: add --sam"),
+    "radius of an optimizer without": (
+        ["--optimizer", "wd", "--rho", "0.1"],
+        "--rho is a radius, and --optimizer wd has none: those that do are sam, asam, gsam, msam, random",
+    ),
+    "objectives of more updates": (
+        ["--optimizer", "matched", "--sam-on", "V"],
+        "--sam-on makes no sense with --optimizer matched, which is on all objectives alike",
+    ),
+    "optimizer's option of the wrong type": (
+        ["--optimizer", "gsam", "--gsam.alpha", "high"],
+        "--optimizer gsam: alpha is 'high', needed is a value of type float",
+    ),
+    "optimizer's option out of range": (
+        ["--optimizer", "swa", "--swa.start", "1"],
+        "--swa.start is 1.0, allowed is 0 and above, and under 1",
+    ),
     "two optimizers": (["--sam", "--optimizer", "adam"], "--sam and --optimizer adam contradict each other"),
     "seed alone": (["--seed", "3"], "--seed and --corruption-seed belong together: give both, or --unit"),
     "corruption seed alone": (
@@ -423,8 +449,6 @@ def test_version_is_the_packages(capsys):
 
 
 def test_help_of_run_lists_the_options_of_the_algorithm(capsys):
-    import dataclasses
-
     assert call("run", "--algo", "riql", "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     for field in dataclasses.fields(ALGORITHMS.get("riql")):
@@ -485,8 +509,14 @@ def test_list_of_files_has_the_comment_at_the_head_of_each(kind, capsys):
     assert all(len(line.split()) > 3 and "#" not in line for line in lines)
 
 
-def test_list_optimizers_has_a_line_for_each(capsys):
-    assert [tuple(line.split(maxsplit=1)) for line in listed("optimizers", capsys)] == list(OPTIMIZERS.items())
+def test_list_optimizers_has_a_line_for_each_and_its_defaults(capsys):
+    lines = listed("optimizers", capsys)
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(OPTIMIZERS)
+    assert all(len(line.split()) > 3 for line in lines if not line.startswith(" "))
+    below = {lines[i - 1].split()[0]: line.split() for i, line in enumerate(lines) if line.startswith(" ")}
+    assert below["asam"] == ["rho=0.5", "eta=0.01"]
+    assert below["swa"] == ["start=0.75"]
+    assert below.keys() == {name for name, cls in OPTIMIZERS.items() if len(dataclasses.fields(cls)) > 1}
 
 
 def test_list_of_an_unknown_kind_names_the_known_ones(capsys):
@@ -539,7 +569,7 @@ def test_a_flag_names_another_algorithm_than_the_config_file(config, request_of)
 def test_settings_that_are_not_named_are_the_defaults(request_of):
     request = request_of("--algo", "iql", "--corrupt", "none")
     assert request == RunRequest("iql", "none")
-    assert (request.steps, request.unit, request.optimizer, request.rho) == (50_000, 0, "adam", 0.05)
+    assert (request.steps, request.unit, request.optimizer, request.rho) == (50_000, 0, "adam", None)
 
 
 def test_each_source_of_a_setting_goes_before_the_last(config, request_of, small_file, tmp_path, monkeypatch):
@@ -642,6 +672,14 @@ def test_sam_is_spelled_in_two_ways(request_of):
     assert request_of(*usual, "--sam") == request_of(*usual, "--optimizer", "sam")
     assert request_of(*usual, "--sam", "--optimizer", "sam").optimizer == "sam"
     assert request_of(*usual, "--optimizer", "adam") == request_of(*usual)
+
+
+def test_an_optimizers_own_settings_come_from_a_file_or_a_flag(config, request_of):
+    given = config("algo: iql\ncorrupt: none\noptimizer: gsam\ngsam.alpha: 0.2\nrho: 0.1\n")
+    request = request_of(*given)
+    assert (request.optimizer, request.rho, request.optimizer_options) == ("gsam", 0.1, {"alpha": "0.2"})
+    assert request_of(*given, "--gsam.alpha", "0.7").optimizer_options == {"alpha": "0.7"}
+    assert request.algo_options == {}
 
 
 def test_own_seeds_leave_no_unit_and_quick_is_fewer_steps(request_of):

@@ -248,6 +248,7 @@ def test_objectives_have_names_of_their_own_and_groups_that_exist(name):
     assert set(agent.acting) <= state.keys()
     assert set(agent.sam_on) <= set(names)
     assert len(agent.sam_on) == len(set(agent.sam_on))
+    assert agent.sam_cost >= 1
 
 
 @every_algorithm

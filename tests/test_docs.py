@@ -1,5 +1,6 @@
 """What the docs say was measured is what the committed records say."""
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from corruptbench.contract import apply
 from corruptbench.data import ASSETS, shipped
+from corruptbench.optimizers import OPTIMIZERS
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.spec import DEFAULT_STEPS
@@ -100,6 +102,16 @@ def test_this_machine_corrupts_to_the_published_hashes(hopper):
         if not name.endswith("-adv"):
             found = apply(CORRUPTIONS.get(name)(), name, hopper, Streams(int(seed)), None)
             assert found.dataset.sha256 == expected, name
+
+
+def test_the_table_of_optimizers_has_each_with_its_defaults():
+    text = (ROOT / "docs" / "optimizers.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\|([^|]*)\| \d \|$", text, re.MULTILINE)
+    expected = {}
+    for name, cls in OPTIMIZERS.items():
+        fields = [field for field in dataclasses.fields(cls) if field.name != "on"]
+        expected[name] = ", ".join(f"`{field.name}={field.default}`" for field in fields)
+    assert {name: defaults.strip() for name, defaults in rows} == expected
 
 
 def test_no_document_names_a_file_that_is_not_there():

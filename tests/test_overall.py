@@ -1,12 +1,14 @@
 """The table across a suite's cells: its figures by hand, who is in it, and who has a rank (section 5)."""
 
 import csv
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 from test_report import SAM, TINY, record
 
+from corruptbench.spec import OptimizerSpec
 from corruptbench.tables.build import build
 from corruptbench.tables.listing import run_rows
 from corruptbench.tables.overall import OVERALL, ranked, standings
@@ -83,6 +85,16 @@ def test_standing_by_units_and_ranks_from_ten_on(units, flags):
     assert {row["flags"] for row in found} == {flags}
     assert [row["rank"] for row in found] == (["1", "2"] if units >= 10 else ["", ""])
     assert [row["algo"] for row in found] == ["iql", "riql"]
+
+
+def test_a_suites_learner_may_have_settings_of_its_optimizer():
+    """Its runs complete the table; those with the usual setting are a guest's."""
+    selected = dataclasses.replace(TINY, algorithms=("iql+gsam:alpha=0.2",))
+    scores = {"none": [1.0] * 5, "obs-random": [2.0] * 5}
+    spec = OptimizerSpec("gsam", ("V", "Q"), 0.05, {"alpha": 0.2})
+    for options, flags in (({"gsam.alpha": "0.2"}, "preliminary"), ({}, "incomplete")):
+        found = overall(runs("iql", scores, spec, options=options), selected)
+        assert [row["flags"] for row in found] == [flags]
 
 
 def test_who_cannot_be_told_apart_shares_a_rank():

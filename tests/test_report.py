@@ -19,6 +19,7 @@ from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, Opti
 from corruptbench.suites import Suite, suite, suite_names
 from corruptbench.tables import reading
 from corruptbench.tables.build import build, build_all, sums_of
+from corruptbench.tables.labels import label
 from corruptbench.tables.listing import read_csv, runs_csv, shown_name
 from corruptbench.tables.reading import LEADERBOARD
 from corruptbench.tables.stats import interval, mean, std, worst_quarter
@@ -153,6 +154,33 @@ def test_a_run():
         "version": "0.1.0",
         "command": "corruptbench run --algo riql --corrupt obs-random --unit 3",
     }
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (OptimizerSpec("asam", ("V", "Q"), 0.5, {"eta": 0.01}), ["asam", "V+Q", "0.5", "iql+asam"]),
+        (OptimizerSpec("asam", ("V", "Q"), 0.05, {"eta": 0.01}), ["asam", "V+Q", "0.05", "iql+asam rho=0.05"]),
+        (OptimizerSpec("swa", ("V", "Q"), 0.0, {"start": 0.75}), ["swa", "V+Q", "", "iql+swa on V+Q"]),
+        (OptimizerSpec("matched", (), 0.0), ["matched", "", "", "iql+matched"]),
+        (OptimizerSpec("unheard-of", ("V",), 0.1, {}), ["unheard-of", "V", "0.1", "iql+unheard-of on V rho=0.1"]),
+    ],
+)
+def test_the_columns_and_the_label_of_an_optimizer(optimizer, expected):
+    (row,) = rows_of(runs_csv([record(optimizer=optimizer)]))
+    assert [*(row[name] for name in ("optimizer", "sam_on", "rho")), label(row)] == expected
+
+
+def test_a_suites_own_row_is_that_of_its_run_whatever_its_optimizer():
+    selected = dataclasses.replace(TINY, algorithms=("iql+gsam:alpha=0.2,rho=0.1,on=Q", "riql+wd", "bc+swa:start=0.5"))
+    wanted = {row["algo"]: row for row in selected.rows()}
+    expected = {
+        "iql": ("gsam", "Q", "0.1", "gsam.alpha=0.2"),
+        "riql": ("wd", "V+Q", "", ""),
+        "bc": ("swa", "actor", "", "swa.start=0.5"),
+    }
+    names = ("optimizer", "sam_on", "rho", "options")
+    assert {algo: tuple(row[name] for name in names) for algo, row in wanted.items()} == expected
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed"])

@@ -1,16 +1,21 @@
 """SAM: against another implementation, on the objectives it is asked for, and the errors of asking wrongly."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import reference_learning as reference
 import torch
 from builders import random_dataset
-from pytorch_optimizer import SAM
+from pytorch_optimizer import SAM as Other
 
 from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.networks import unflatten
 from corruptbench.errors import UsageError
-from corruptbench.optimizers import Optimizer, optimizer_for
+from corruptbench.optimizers import optimizer_for
+from corruptbench.optimizers.asam import ASAM
+from corruptbench.optimizers.optimizer import Optimizer
+from corruptbench.optimizers.sam import SAM
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
@@ -37,17 +42,18 @@ def product_steps(run, objective, optimizer, batches, targets):
         def loss(w, batch=batch, fixed=fixed):
             return objective.loss(unflatten(w, shapes), batch, fixed)
 
-        gradient, _ = optimizer.gradient(objective.name, loss, weights)
+        gradient, _ = optimizer.gradient(loss, weights, moments.first, None)
         rate, root = (torch.tensor(x, dtype=torch.float64) for x in corrected(step, 3e-4))
         moments.update_(weights, gradient, rate, root)
     return unflatten(weights, shapes)
 
 
-def other_steps(networks, loss, batches, targets, rho):
+def other_steps(networks, loss, batches, targets, **settings):
     """The same with pytorch_optimizer's SAM around torch.optim.Adam; every network's tensors are its own parameters."""
     networks = [[torch.nn.Parameter(p.clone()) for p in network] for network in networks]
     parameters = [p for network in networks for p in network]
-    optimizer = SAM(parameters, torch.optim.Adam, rho=rho, perturb_eps=1e-12, lr=3e-4, betas=(0.9, 0.999), eps=1e-8)
+    adam = {"lr": 3e-4, "betas": (0.9, 0.999), "eps": 1e-8}
+    optimizer = Other(parameters, torch.optim.Adam, perturb_eps=1e-12, **settings, **adam)
     for batch, fixed in zip(batches, targets, strict=True):
 
         def closure(batch=batch, fixed=fixed):
@@ -70,8 +76,11 @@ def q_loss(networks, batch, fixed):
     return reference.critic_loss(fixed.y, qs, delta=1.0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(SAM, {"rho": RHO}), (partial(ASAM, eta=0.0), {"rho": 0.5, "adaptive": True})]
+)
 @pytest.mark.parametrize("name", ["V", "Q"])
-def test_twenty_steps_agree_with_pytorch_optimizer(name):
+def test_twenty_steps_agree_with_pytorch_optimizer(name, kind, settings):
     """The five critics are one objective: the other SAM's norm runs over all the parameters it is given."""
     run = learner("riql", Optimizer())
     batches = [run.batch(step) for step in range(1, 21)]
@@ -82,12 +91,12 @@ def test_twenty_steps_agree_with_pytorch_optimizer(name):
     else:
         networks, loss = [run.state["value"]], v_loss
 
-    expected = other_steps(networks, loss, batches, targets, RHO)
+    expected = other_steps(networks, loss, batches, targets, **settings)
     expected = {"weights": reference.joined(expected) if name == "Q" else expected[0]}
-    found = product_steps(run, objective, Optimizer("sam", (name,), RHO), batches, targets)
+    found = product_steps(run, objective, kind((name,), settings["rho"]), batches, targets)
     assert reference.relative_distance({"weights": found}, expected) <= 1e-6
     # the bound tells SAM from Adam, and this rho from its neighbours
-    for wrong in (Optimizer(), Optimizer("sam", (name,), 1.1 * RHO)):
+    for wrong in (Optimizer(), kind((name,), 1.1 * settings["rho"])):
         other = product_steps(run, objective, wrong, batches, targets)
         assert reference.relative_distance({"weights": other}, expected) > 1e-5
 
@@ -102,7 +111,7 @@ def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
 
     # this loss has the gradient 2 slope w, which tells where it was taken
     weights = torch.ones(32, dtype=torch.float64)
-    gradient, value = Optimizer("sam", ("Q",), RHO).gradient("Q", loss, weights)
+    gradient, value = SAM(("Q",), RHO).gradient(loss, weights, weights, None)
     assert evaluations == [(32,), (32,)]  # once at w and once at w + e
     moved = gradient / (2 * slope) - weights
     assert float(moved.norm()) == pytest.approx(RHO)
@@ -112,7 +121,8 @@ def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
 
 
 def test_a_zero_gradient_leaves_the_weights_where_they_are():
-    gradient, _ = Optimizer("sam", ("V",), RHO).gradient("V", lambda w: (0 * w.sum(), {}), torch.ones(3))
+    weights = torch.ones(3)
+    gradient, _ = SAM(("V",), RHO).gradient(lambda w: (0 * w.sum(), {}), weights, weights, None)
     assert torch.equal(gradient, torch.zeros(3))
 
 
@@ -122,16 +132,16 @@ def test_a_zero_gradient_leaves_the_weights_where_they_are():
 @pytest.mark.parametrize(("name", "expected"), [("iql", ("V", "Q")), ("riql", ("V", "Q")), ("bc", ("actor",))])
 def test_default_objectives_of_sam(name, expected):
     optimizer = optimizer_for(small(name), "sam")
-    assert optimizer == Optimizer("sam", expected, 0.05)
+    assert optimizer == SAM(expected, 0.05)
 
 
 def test_adam_perturbs_nothing():
-    assert optimizer_for(small("iql"), "adam") == Optimizer("adam", (), 0.0)
+    assert optimizer_for(small("iql"), "adam") == Optimizer()
 
 
 def test_objectives_are_kept_in_the_agents_order():
     optimizer = optimizer_for(small("iql"), "sam", on=("actor", "V"), rho=0.1)
-    assert optimizer == Optimizer("sam", ("V", "actor"), 0.1)
+    assert optimizer == SAM(("V", "actor"), 0.1)
 
 
 CHANGED = {"V": ["value"], "Q": ["critic", "target_critic"], "actor": ["actor"]}
@@ -166,7 +176,8 @@ def test_one_step_of_sam_changes_the_actor_of_bc():
 def test_an_unknown_optimizer_is_named_with_the_known_ones(wrong, hint):
     with pytest.raises(UsageError) as error:
         optimizer_for(small("iql"), wrong)
-    assert str(error.value) == f"unknown optimizer {wrong!r}: known are adam, sam{hint}"
+    known = "adam, asam, double, gsam, matched, msam, random, sam, swa, wd"
+    assert str(error.value) == f"unknown optimizer {wrong!r}: known are {known}{hint}"
     assert error.value.exit_code == 2
 
 

@@ -61,7 +61,7 @@ LEVELS = (
         "sharpness",
     ),
     ("request", "trackers", "attempt", "run", "collect", "bench", "workers"),
-    ("suites", "tables", "sweep", "contents", "verify", "submission"),
+    ("learners", "suites", "tables", "sweep", "contents", "verify", "submission"),
     ("page",),
     ("landscape",),
     ("cli", "__main__"),

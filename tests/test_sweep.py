@@ -18,6 +18,7 @@ from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.cli import run as run_verb
 from corruptbench.errors import ResourceError
+from corruptbench.learners import learner_text
 from corruptbench.records import read_records
 from corruptbench.request import RunRequest
 from corruptbench.suites import suite, suite_names
@@ -90,9 +91,10 @@ def test_a_request_in_another_process_is_the_same(monkeypatch):
         "obs-adv:rate=0.1,scale=2",
         dataset="file:x.hdf5",
         algo_options={"alpha": "0.1", "hidden": (16, 8)},
-        optimizer="sam",
+        optimizer="gsam",
         sam_on=("V", "actor"),
         rho=0.1,
+        optimizer_options={"alpha": "0.2"},
         preset="riql-oracle",
         unit=None,
         train_seed=5,
@@ -111,6 +113,30 @@ def test_a_request_in_another_process_is_the_same(monkeypatch):
         assert main(["run", *request.arguments()]) == 0
         as_text = {name: "16,8" if name == "hidden" else value for name, value in request.algo_options.items()}
         assert run_verb.request_of(found[0]) == replace(request, algo_options=as_text)
+
+
+LEARNERS = {
+    "bc": {},
+    "bc+sam": {"optimizer": "sam"},
+    "iql+sam:on=V+Q,rho=0.1": {"optimizer": "sam", "sam_on": ("V", "Q"), "rho": 0.1},
+    "iql+gsam:alpha=0.2": {"optimizer": "gsam", "optimizer_options": {"alpha": "0.2"}},
+    "my.module:Mine+wd:decay=1e-3,on=actor": {
+        "optimizer": "wd",
+        "sam_on": ("actor",),
+        "optimizer_options": {"decay": "1e-3"},
+    },
+}
+
+
+def test_a_learner_is_spelled_with_the_settings_of_its_optimizer(tmp_path):
+    path = tmp_path / "own.yaml"
+    names = ", ".join(f'"{name}"' for name in LEARNERS)
+    path.write_text(FOUR.replace("bc, bc+sam", names).replace("[none, rew-random]", "[none]"))
+    requests = list(suite(str(path)).requests())
+    assert requests == [RunRequest(name.partition("+")[0], steps=40, **own) for name, own in LEARNERS.items()]
+    assert [learner_text(request) for request in requests] == list(LEARNERS)
+    for name, request in zip(LEARNERS, requests, strict=True):
+        assert chosen(requests, [f"algo={name}"], None) == [request]
 
 
 def test_shards_divide_a_suite_and_every_suite_has_its_runs():
@@ -147,6 +173,11 @@ def test_only_takes_alternatives_of_one_key_and_the_meeting_of_two():
         "dataset": (["--dataset", "hoper-replay"], "did you mean 'hopper-replay'?"),
         "address": (["--address", "auto"], "--address is of a Ray cluster: add --launcher ray"),
         "optimizer": (["--algo", "bc+adma"], "did you mean 'adam'?"),
+        "its setting": (
+            ["--algo", "bc+gsam:alpah=1"],
+            "--optimizer gsam: unknown option 'alpah': known are alpha, on, rho",
+        ),
+        "its objective": (["--algo", "bc+sam:on=Q"], "--sam-on 'Q': bc has the objectives actor"),
     }.values(),
     ids=str,
 )
@@ -164,6 +195,9 @@ def test_a_wrong_request_is_one_line(four, tmp_path, capsys, more, words):
         "no runs": ("algorithms: []\n", "algorithms are none, needed is one and more"),
         "no units": ("units: 0\n", "units are 0 and steps 40"),
         "threat": ("corruptions: [obs-avd]\n", "did you mean 'obs-adv'?"),
+        "optimizer": ("algorithms: [bc+smam]\n", "unknown optimizer 'smam'"),
+        "no number": ("algorithms: ['bc+sam:rho=wide']\n", "algorithm 'bc+sam:rho=wide': rho is 'wide', needed is a"),
+        "no value": ("algorithms: ['bc+sam:rho=0.1,on']\n", "algorithm 'bc+sam:rho=0.1,on': 'on' is not name=value"),
         "list": ("- 1\n", "it holds a list, and names with values are needed"),
     }.values(),
     ids=str,

@@ -20,6 +20,7 @@ from corruptbench.run import execute, plan
 from corruptbench.store import MANIFEST, pretty, sha256_file
 from corruptbench.submission import data
 from corruptbench.submission.reading import Run, Submission, read_submission
+from corruptbench.submission.reproduction import request_of
 from corruptbench.submission.rules import RULES, reasons
 from corruptbench.suites import Suite, suite
 from corruptbench.tables.reading import LEADERBOARD
@@ -629,6 +630,19 @@ def test_an_optimizer_is_what_its_row_will_be_called():
     (reason,) = reasons(submission_of(selected, claimed))
     assert reason.rule == "stated"
     assert reason.what.startswith("its optimizer cannot be: ")
+
+
+def test_an_optimizer_with_settings_of_its_own_is_stated_and_can_be_trained_again():
+    selected = Suite("tracks", 1, ("hopper-replay",), ("none",), ("iql",), 1, 40)
+    record = unfinished("none", optimizer="gsam", optimizer_options={"alpha": 0.2}, rho=0.1)
+    assert record.options["gsam.alpha"] == "0.2"
+    submission = submission_of(selected, record)
+    assert reasons(submission) == []
+    assert plan(request_of(submission.runs[0])).spec == record.spec
+    other = dataclasses.replace(record.spec.optimizer, options={"alpha": 0.2, "beta": 1})
+    claimed = dataclasses.replace(record, spec=dataclasses.replace(record.spec, optimizer=other))
+    (reason,) = reasons(submission_of(selected, claimed))
+    assert reason.what.startswith("its optimizer cannot be: --optimizer gsam: unknown option 'beta'")
 
 
 # Tiers

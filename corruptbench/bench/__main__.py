@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from corruptbench.bench import attack, evaluation, start, training, workers
+from corruptbench.bench import attack, evaluation, optimizing, start, training, workers
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     torch.set_num_threads(1)
     measurements: dict[str, Callable[..., list[dict[str, Any]]]] = {
         "train": training.training,
+        "optimizers": optimizing.optimizers,
         "population": training.population,
         "rate": workers.one,
         "workers": workers.workers,

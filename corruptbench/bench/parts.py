@@ -14,6 +14,7 @@ from corruptbench.versions import versions
 
 PARTS = {
     "training": ("train iql", "train iql+sam", "train riql", "train riql+sam"),
+    "optimizers": ("optimizers iql", "optimizers riql"),
     "population": ("population iql",),
     "workers": ("workers",),
     "evaluation": ("evaluate",),

@@ -34,8 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     elif options.kind == "optimizers":
         from corruptbench.optimizers import OPTIMIZERS
 
-        for name, line in OPTIMIZERS.items():
-            print(f"{name:<12} {line}")
+        for name, cls in OPTIMIZERS.items():
+            print(f"{name:<12} {_first_line(cls)}")
+            if defaults := _defaults(cls, but="on"):
+                print(f"{'':<12} {defaults}")
     else:
         for name in settings.names(options.kind):
             print(f"{name:<12} {_comment(settings.CONFIGS / options.kind / f'{name}.yaml')}")
@@ -46,8 +48,8 @@ def _first_line(cls: type) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
-def _defaults(cls: type) -> str:
-    return "  ".join(f"{f.name}={f.default}" for f in dataclasses.fields(cls))
+def _defaults(cls: type, but: str = "") -> str:
+    return "  ".join(f"{f.name}={f.default}" for f in dataclasses.fields(cls) if f.name != but)
 
 
 def _comment(path: Path) -> str:

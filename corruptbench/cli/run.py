@@ -24,9 +24,10 @@ log = logging.getLogger("corruptbench.run")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Two passes: the first finds the algorithm and the plug-ins, whose options the second one knows."""
+    """Two passes: the first finds algorithm, optimizer and plug-ins, whose options the second one knows."""
     first = Parser("corruptbench run", "", add_help=False)
     first.add_argument("--algo")
+    first.add_argument("--optimizer")
     first.add_argument("--plugin", type=Path, action="append", default=[])
     first.add_argument("--config", type=Path)
     known, _ = first.parse_known_args(arguments)
@@ -43,7 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     algo = known.algo or config.get("algo")
     if algo is not None and not isinstance(algo, str):
         raise UsageError(f"--config {known.config}: algo is {algo!r}, needed is the name of an algorithm")
-    parser = build_parser(algo)
+    optimizer = known.optimizer or config.get("optimizer")
+    if optimizer is not None and not isinstance(optimizer, str):
+        raise UsageError(f"--config {known.config}: optimizer is {optimizer!r}, needed is the name of an optimizer")
+    parser = build_parser(algo, optimizer)
     apply_config(parser, config, known.config)
     options = parser.parse_args(arguments)
     if options.algo is None or options.corrupt is None:
@@ -51,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     return run(options, arguments)
 
 
-def build_parser(algo: str | None) -> Parser:
-    """The options of ``run``, with those of the algorithm where one is named."""
+def build_parser(algo: str | None, optimizer: str | None = None) -> Parser:
+    """The options of ``run``, with those of the algorithm and of the optimizer where they are named."""
     from corruptbench.attempt import CHECKPOINT_EVERY
     from corruptbench.engine import ENGINES
-    from corruptbench.optimizers import RHO
+    from corruptbench.optimizers import OPTIMIZERS
     from corruptbench.request import QUICK_STEPS
     from corruptbench.spec import DEFAULT_STEPS
 
@@ -67,10 +71,12 @@ def build_parser(algo: str | None) -> Parser:
         help="threat model, as obs-adv or obs-adv:rate=0.1,scale=0.5; none is the clean dataset, obs-auto an ensemble",
     )
     what.add_argument("--dataset", default="hopper-replay", help=NAMES)
-    what.add_argument("--optimizer", help="adam or sam (default: adam)")
+    what.add_argument("--optimizer", help=f"{', '.join(OPTIMIZERS)} (default: adam)")
     what.add_argument("--sam", action="store_true", help="short for --optimizer sam")
-    what.add_argument("--sam-on", help="objectives SAM applies to, as V,Q (default: those the algorithm names)")
-    what.add_argument("--rho", type=float, help=f"radius of SAM (default: {RHO})")
+    what.add_argument(
+        "--sam-on", help="objectives that the optimizer applies to, as V,Q (default: those the algorithm names)"
+    )
+    what.add_argument("--rho", type=float, help="radius of SAM and its like (default: the optimizer's own)")
     what.add_argument("--preset", help="named settings, as riql-oracle")
     what.add_argument("--unit", type=int, help="which pair of training and corruption seed (default: 0)")
     what.add_argument("--seed", type=int, help="training seed of your own, with --corruption-seed; never listed")
@@ -115,24 +121,33 @@ def build_parser(algo: str | None) -> Parser:
     )
     how.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if algo:
-        add_algorithm(parser, algo)
+        from corruptbench.registry import ALGORITHMS
+
+        fields = {field.name: field.default for field in dataclasses.fields(ALGORITHMS.get(algo))}
+        add_own(parser, algo, "algo", fields)
+    if optimizer:
+        from corruptbench.optimizers import optimizer_named, own_fields
+
+        add_own(parser, optimizer, "optimizer", own_fields(optimizer_named(optimizer)))
     return parser
 
 
-def add_algorithm(parser: Parser, algo: str) -> None:
-    """``--riql.alpha 0.25`` for every field of the algorithm's dataclass."""
-    from corruptbench.registry import ALGORITHMS
-
-    group = parser.add_argument_group(f"{algo} (defaults in brackets)")
-    for field in dataclasses.fields(ALGORITHMS.get(algo)):
-        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+def add_own(parser: Parser, name: str, kind: str, fields: dict[str, Any]) -> None:
+    """``--riql.alpha 0.25`` for every field of a dataclass, with its default."""
+    group = parser.add_argument_group(f"{name} (defaults in brackets)")
+    for field, default in fields.items():
         group.add_argument(
-            f"--{algo}.{field.name.replace('_', '-')}",
-            dest=f"algo.{field.name}",
-            metavar=field.name.upper(),
+            f"--{name}.{field.replace('_', '-')}",
+            dest=f"{kind}.{field}",
+            metavar=field.upper(),
             default=argparse.SUPPRESS,
-            help=f"[{default}]",
+            help=f"[{','.join(map(str, default)) if isinstance(default, tuple) else default}]",
         )
+
+
+def own_of(options: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The settings given by :func:`add_own`'s options."""
+    return {k.removeprefix(f"{kind}."): v for k, v in vars(options).items() if k.startswith(f"{kind}.")}
 
 
 def apply_config(parser: Parser, config: dict[str, Any], path: Path | None) -> None:
@@ -165,8 +180,6 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     optimizer = ("sam" if options.sam else "adam") if options.optimizer is None else options.optimizer
     if options.sam and optimizer != "sam":
         raise UsageError(f"--sam and --optimizer {optimizer} contradict each other")
-    if options.rho is not None and optimizer == "adam":
-        raise UsageError("--rho is the radius of SAM: add --sam")
     if options.quick and options.steps is not None:
         raise UsageError("--quick and --steps contradict each other")
     if options.unit is not None and (options.seed is not None or options.corruption_seed is not None):
@@ -174,16 +187,16 @@ def request_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     for name in ("threads", "workers", "checkpoint-every"):
         if getattr(options, name.replace("-", "_")) < 1:
             raise UsageError(f"--{name} is {getattr(options, name.replace('-', '_'))}, allowed is 1 and above")
-    default = RunRequest(options.algo, options.corrupt)
     own_seeds = options.seed is not None or options.corruption_seed is not None
     return RunRequest(
         algo=options.algo,
         corrupt=options.corrupt,
         dataset=options.dataset,
-        algo_options={k.removeprefix("algo."): v for k, v in vars(options).items() if k.startswith("algo.")},
+        algo_options=own_of(options, "algo"),
         optimizer=optimizer,
         sam_on=None if options.sam_on is None else tuple(options.sam_on.split(",")),
-        rho=default.rho if options.rho is None else options.rho,
+        rho=options.rho,
+        optimizer_options=own_of(options, "optimizer"),
         preset=options.preset,
         unit=None if own_seeds else (options.unit or 0),
         train_seed=options.seed,

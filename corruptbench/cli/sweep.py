@@ -91,7 +91,9 @@ def build_parser() -> Parser:
     what = parser.add_argument_group("what is run")
     what.add_argument("suite", metavar="SUITE", help="its name (corruptbench list suites) or a YAML file of your own")
     what.add_argument(
-        "--algo", action="append", help="algorithm in place of the suite's, as iql or my-algo+sam; may be repeated"
+        "--algo",
+        action="append",
+        help="algorithm in place of the suite's, as iql, my-algo+sam or iql+sam:rho=0.1,on=V+Q; may be repeated",
     )
     what.add_argument("--dataset", action="append", help=f"dataset in place of the suite's: {NAMES}; may be repeated")
     what.add_argument("--units", type=int, help="units 0 to N-1 in place of the suite's")

@@ -11,7 +11,7 @@ from corruptbench.algos.agent import Agent
 from corruptbench.contents import CURVE, read_curve
 from corruptbench.errors import CorruptBenchError
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES
-from corruptbench.optimizers import Optimizer
+from corruptbench.optimizers import optimizer_of
 from corruptbench.records import contradiction
 from corruptbench.rng import episode_seeds, stream, uniforms
 from corruptbench.spec import OptimizerSpec
@@ -168,7 +168,7 @@ def _ignores(agent: Agent, optimizer: OptimizerSpec, fields: set[str]) -> bool:
     weights = []
     for trial in range(2):
         data = _made_up(dict.fromkeys(fields, trial))
-        learner = Learner(small, Optimizer(**vars(optimizer)), data, seed=0, steps=2, engine="eager")
+        learner = Learner(small, optimizer_of(small, optimizer), data, seed=0, steps=2, engine="eager")
         learner.advance(2)
         weights.append(learner.policy())
     a, b = ([p for group in sorted(policy.state) for p in policy.state[group]] for policy in weights)

@@ -6,9 +6,8 @@ from typing import Any
 
 from corruptbench import command, settings
 from corruptbench.errors import CorruptBenchError, shown
-from corruptbench.optimizers import RHO, optimizer_for
+from corruptbench.optimizers import optimizer_of, spec_of
 from corruptbench.registry import ALGORITHMS, source_sha256
-from corruptbench.spec import OptimizerSpec
 from corruptbench.store import canonical
 from corruptbench.submission.reading import (
     UNIVERSAL,
@@ -55,6 +54,7 @@ def _configuration(run: Run, entry: Entry) -> dict[str, Any]:
         "plug-in's SHA-256": spec.algorithm.source_sha256,
         "sam-on": list(optimizer.on),
         "rho": optimizer.rho,
+        **{f"{optimizer.name}.{name}": value for name, value in optimizer.options.items()},
         **{f"version of {name}": run.record.versions.get(name) for name in PHYSICS},
     }
 
@@ -68,7 +68,8 @@ def stated(submission: Submission) -> Found:
             what = _optimizer(run, run.agent)
         if what is None and run.agent is not None and run.corruption is not None:
             preset, base = _preset(run, spec.track)
-            options = command.changed(run.agent, spec.algorithm.name) | command.changed(run.corruption, "corruption")
+            optimizer = optimizer_of(run.agent, spec.optimizer)
+            options = command.changed_in_run(run.agent, spec.algorithm.name, optimizer, run.corruption)
             words = command.words(spec, run.agent, run.corruption, (preset, base) if preset else None)
             supplied = spec.environment.references_supplied  # a rule of its own
             stated = {name: value for name, value in record.options.items() if name != "references" or not supplied}
@@ -107,12 +108,13 @@ def _algorithm(run: Run) -> str | None:
 def _optimizer(run: Run, agent: Any) -> str | None:
     spec = run.spec.optimizer
     try:
-        found = optimizer_for(agent, spec.name, spec.on or None, spec.rho if spec.on else RHO)
+        found = spec_of(optimizer_of(agent, spec))
     except CorruptBenchError as error:
         return f"its optimizer cannot be: {error}"
-    if OptimizerSpec(found.name, found.on, found.rho) == spec:
+    if canonical(dataclasses.asdict(found)) == canonical(dataclasses.asdict(spec)):
         return None
-    return f"its optimizer cannot be: {spec.name} on {'+'.join(spec.on) or 'nothing'} with rho {spec.rho:g}"
+    own = "".join(f", {shown(str(name))} {shown(str(value))}" for name, value in sorted(spec.options.items()))
+    return f"its optimizer cannot be: {spec.name} on {'+'.join(spec.on) or 'nothing'} with rho {spec.rho:g}{own}"
 
 
 def _shown(options: dict[str, str]) -> str:

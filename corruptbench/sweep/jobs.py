@@ -10,15 +10,15 @@ from corruptbench import command
 from corruptbench.attempt import Setup
 from corruptbench.corrupting import WHITE_BOX, named_corruption
 from corruptbench.errors import IntegrityError, UsageError, nearest
+from corruptbench.learners import learner_text
 from corruptbench.records import RunRecord
 from corruptbench.request import Plan, RunRequest
 from corruptbench.run import finished, lacks_report, loaded, plan, under_way
 from corruptbench.surrogates import is_at_hand
-from corruptbench.tables.listing import shown_name
 from corruptbench.types import TransitionDataset
 
 KEYS: dict[str, Callable[[RunRequest], str]] = {
-    "algo": lambda request: shown_name(request.algo, request.optimizer),
+    "algo": learner_text,
     "corrupt": lambda request: request.corrupt,
     "dataset": lambda request: request.dataset,
     "unit": lambda request: str(request.unit),
@@ -38,8 +38,8 @@ class Job:
 
     @property
     def learner(self) -> str:
-        """``riql+sam``."""
-        return KEYS["algo"](self.request)
+        """``riql+sam``, or ``riql+sam:rho=0.1``."""
+        return learner_text(self.request)
 
     @property
     def label(self) -> str:

@@ -1,6 +1,6 @@
 """How tables, pages and the terminal name a row's threat model and its learner."""
 
-from corruptbench.optimizers import RHO, optimizer_for
+from corruptbench.optimizers import OPTIMIZERS, optimizer_for
 from corruptbench.registry import ALGORITHMS
 from corruptbench.tables.listing import Row, shown_name
 
@@ -23,9 +23,9 @@ def full_threat(row: Row) -> str:
 def label(row: Row) -> str:
     """``riql+sam``, with its track and its settings where they are not the usual ones."""
     parts = [shown_name(row["algo"], row["optimizer"])]
-    if row["sam_on"] and row["sam_on"] != _usual_objectives(row["algo"]):
+    if row["sam_on"] and row["sam_on"] != _usual_objectives(row["algo"], row["optimizer"]):
         parts.append(f"on {row['sam_on']}")
-    if row["rho"] not in ("", str(RHO)):
+    if row["rho"] not in ("", str(getattr(OPTIMIZERS.get(row["optimizer"]), "rho", ""))):
         parts.append(f"rho={row['rho']}")
     if row["track"] != "universal":
         parts.append(f"({row['track']})")
@@ -33,8 +33,8 @@ def label(row: Row) -> str:
     return " ".join([*parts, *filter(None, [";".join(own)])])
 
 
-def _usual_objectives(algo: str) -> str:
-    """What ``--sam`` alone applies to, nothing for an algorithm that is not at hand."""
-    if algo not in ALGORITHMS.names():
+def _usual_objectives(algo: str, optimizer: str) -> str:
+    """What an optimizer alone applies to, nothing for an algorithm or an optimizer that is not at hand."""
+    if algo not in ALGORITHMS.names() or optimizer not in OPTIMIZERS:
         return ""
-    return "+".join(optimizer_for(ALGORITHMS.get(algo)(), "sam").on)
+    return "+".join(optimizer_for(ALGORITHMS.get(algo)(), optimizer).on)

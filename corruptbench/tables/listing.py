@@ -45,7 +45,7 @@ def run_row(record: RunRecord) -> Row:
         "algo": spec.algorithm.name,
         "optimizer": spec.optimizer.name,
         "sam_on": "+".join(spec.optimizer.on),
-        "rho": str(spec.optimizer.rho) if spec.optimizer.on else "",
+        "rho": str(spec.optimizer.rho) if spec.optimizer.rho else "",
         "track": spec.track,
         "corruption": spec.corruption.name,
         "rate": f"{spec.corruption.rate:g}",

@@ -55,8 +55,8 @@ def overall_csv(runs: Sequence[Row], selected: Suite) -> str:
     over all pairs, so learners that the test cannot tell apart share one.
     """
     found = standings(runs, selected)
-    own = {tuple(row[name] for name in LEARNER[1:-1]) for row in selected.rows()}
-    least = {key: len(standing.units) for key, standing in found.items() if key[1:-1] in own and not key[-1]}
+    own = {(*(row[name] for name in LEARNER[1:-1]), _own(row)) for row in selected.rows()}
+    least = {key: len(standing.units) for key, standing in found.items() if key[1:] in own}
     complete = len(least) == len(own)
     units = min(least.values()) if complete else 0
     ranks = ranked(found) if units >= RANKED else {}
@@ -95,8 +95,7 @@ def standings(runs: Sequence[Row], selected: Suite) -> dict[tuple[str, ...], Sta
     for row in runs:
         if row["outcome"] == "ok" and row["normalized"]:
             sound[cell(row)].append(float(row["normalized"]))
-        options = ";".join(o for o in row["options"].split(";") if not o.startswith("corruption."))
-        learner = (*(row[name] for name in LEARNER[:-1]), options)
+        learner = (*(row[name] for name in LEARNER[:-1]), _own(row))
         learners[learner][_place(row)][row["unit"]] = row
     found = {}
     for learner, places in learners.items():
@@ -130,6 +129,11 @@ def ranked(found: dict[tuple[str, ...], Standing]) -> dict[tuple[str, ...], int]
         if p < LEVEL:
             better[other if sum(differences[one, other]) > 0 else one] += 1
     return {learner: 1 + count for learner, count in better.items()}
+
+
+def _own(row: Row) -> str:
+    """The settings of a learner."""
+    return ";".join(option for option in row["options"].split(";") if not option.startswith("corruption."))
 
 
 def _place(row: Row) -> tuple[str, ...]:

@@ -151,7 +151,7 @@ def exchanged(value, keys, new):
     """A JSON value with another one in one place."""
     if not keys:
         return new
-    return {**value, keys[0]: exchanged(value[keys[0]], keys[1:], new)}
+    return {**value, keys[0]: exchanged(value.get(keys[0]), keys[1:], new)}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,8 @@ def exchanged(value, keys, new):
         (("spec", "steps"), True),
         (("spec", "optimizer", "name"), "@SUM"),
         (("spec", "optimizer", "on"), ["V\n"]),
+        (("spec", "optimizer", "options"), {"a;b": 1}),
+        (("spec", "optimizer", "options"), ["alpha"]),
         (("spec", "track"), "../x"),
         (("spec", "environment", "id"), "-5"),
         (("command",), "corruptbench run\x1b[2J"),

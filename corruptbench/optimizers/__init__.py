@@ -1,0 +1,91 @@
+"""What takes the place of Adam, one file each: any of them on any objective of any algorithm."""
+
+import dataclasses
+from typing import Any
+
+from corruptbench import settings
+from corruptbench.algos.agent import Agent
+from corruptbench.errors import UsageError, nearest, unknown
+from corruptbench.optimizers.asam import ASAM
+from corruptbench.optimizers.averaging import Averaging
+from corruptbench.optimizers.gsam import GSAM
+from corruptbench.optimizers.more_updates import Double, Matched
+from corruptbench.optimizers.msam import MSAM
+from corruptbench.optimizers.optimizer import Optimizer
+from corruptbench.optimizers.perturbed import Perturbed
+from corruptbench.optimizers.random_direction import RandomDirection
+from corruptbench.optimizers.sam import SAM
+from corruptbench.optimizers.weight_decay import WeightDecay
+from corruptbench.spec import OptimizerSpec
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    cls.name: cls
+    for cls in (Optimizer, SAM, ASAM, GSAM, MSAM, RandomDirection, Matched, Double, WeightDecay, Averaging)
+}
+
+
+def optimizer_named(name: str) -> type[Optimizer]:
+    """Raises UsageError with the nearest right name for one that there is not."""
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, OPTIMIZERS)
+    return OPTIMIZERS[name]
+
+
+def own_fields(cls: type[Optimizer]) -> dict[str, Any]:
+    """Settings that an optimizer has beside its objectives and its radius, with their defaults."""
+    return {f.name: f.default for f in dataclasses.fields(cls) if f.name not in ("on", "rho")}
+
+
+def optimizer_for(
+    agent: Agent,
+    name: str,
+    on: tuple[str, ...] | None = None,
+    rho: float | None = None,
+    options: dict[str, Any] | None = None,
+) -> Optimizer:
+    """The optimizer called ``name`` on an agent's objectives; None stands for what is usual, for on and rho.
+
+    ``options`` are its other settings, which may be text. Raises UsageError for an unknown optimizer, objective or
+    setting, for a value that makes no sense, and for objectives or a radius where the optimizer has none.
+    """
+    cls = optimizer_named(name)
+    usual = cls.usual(agent)
+    if on is not None and not usual:
+        raise UsageError(
+            "--sam-on names objectives for SAM: add --sam"
+            if name == "adam"
+            else f"--sam-on makes no sense with --optimizer {name}, which is on all objectives alike"
+        )
+    if rho is not None and not issubclass(cls, Perturbed):
+        radial = [other for other, found in OPTIMIZERS.items() if issubclass(found, Perturbed)]
+        raise UsageError(
+            "--rho is the radius of SAM: add --sam"
+            if name == "adam"
+            else f"--rho is a radius, and --optimizer {name} has none: those that do are {', '.join(radial)}"
+        )
+    own = options or {}
+    for key in own:
+        if key.replace("-", "_") in ("on", "rho"):
+            raise UsageError(f"--optimizer {name}: {key} is none of its own settings")
+    made = settings.build(cls, own, f"--optimizer {name}")
+    known = [objective.name for objective in agent.objectives]
+    chosen = on or usual
+    for wanted in chosen:
+        if wanted not in known:
+            raise UsageError(
+                f"--sam-on {wanted!r}: {agent.name} has the objectives {', '.join(known)}{nearest(wanted, known)}"
+            )
+    radius = {} if rho is None else {"rho": rho}
+    return dataclasses.replace(made, on=tuple(k for k in known if k in chosen), **radius)
+
+
+def spec_of(optimizer: Optimizer) -> OptimizerSpec:
+    """What an optimizer puts into a run's spec."""
+    rho = optimizer.rho if isinstance(optimizer, Perturbed) else 0.0
+    own = {name: getattr(optimizer, name) for name in own_fields(type(optimizer))}
+    return OptimizerSpec(optimizer.name, optimizer.on, rho, own)
+
+
+def optimizer_of(agent: Agent, spec: OptimizerSpec) -> Optimizer:
+    """The inverse of :func:`spec_of`; raises UsageError as :func:`optimizer_for`."""
+    return optimizer_for(agent, spec.name, spec.on or None, spec.rho or None, spec.options)
