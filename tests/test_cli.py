@@ -149,7 +149,7 @@ UNKNOWN = {
     ),
     "other optimizer's option": (
         ["run", "--algo", "iql", "--corrupt", "none", "--sam", "--gsam.alpha", "0.3"],
-        "corruptbench run: unknown option '--gsam.alpha'; see corruptbench run --help",
+        "corruptbench run: unknown option '--gsam.alpha' (did you mean '--sam'?); see corruptbench run --help",
     ),
     "preset": (
         ["run", "--algo", "riql", "--corrupt", "none", "--preset", "riql-orcale"],
