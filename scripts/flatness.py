@@ -40,6 +40,10 @@ MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
     "mean rise, 0.1 of the weights": lambda found: found["average_relative"]["0.1"]["value"],
 }
 
+SHOWN = "SAM, rho 0.01 of the weights"
+"""The measure where one has to do."""
+STAGES = ("radius", "where", "controls", "variants")
+
 
 class Run(NamedTuple):
     """What the study reads of a run."""
@@ -59,7 +63,10 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    runs = study_runs(read_records(RECORDS))
+    records = read_records(RECORDS)
+    for stage in STAGES:
+        insert(DOC, stage, stage_table(suite_runs(records, f"flatness-{stage}")))
+    runs = suite_runs(records, "tiny")
     insert(DOC, "amount", amount(runs))
     insert(DOC, "scores", scores_table(runs))
     for data in DATA:
@@ -71,9 +78,10 @@ def main() -> None:
         (FIGURES / f"{drawn.name}.png").write_bytes(drawn.png)
 
 
-def study_runs(records: Iterable[RunRecord]) -> list[Run]:
-    """The sound runs of the suite ``tiny`` itself, by algorithm, threat model, optimizer and unit."""
-    selected = suite("tiny")
+def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
+    """The sound runs of a suite itself, in the suite's order of algorithms and threat models."""
+    selected = suite(name)
+    learners = list(dict.fromkeys(label(row) for row in selected.rows()))
     wanted = list(selected.rows())
     found = []
     for record in records:
@@ -87,7 +95,35 @@ def study_runs(records: Iterable[RunRecord]) -> list[Run]:
         report = reports[-1] if reports else None
         found.append(Run(spec.algorithm.name, label(row), spec.corruption.name, spec.unit, score, report))
     threats = {threat: number for number, threat in enumerate(selected.threats)}
-    return sorted(found, key=lambda run: (run.algo, threats[run.threat], run.learner, run.unit))
+    order = {learner: number for number, learner in enumerate(learners)}
+    return sorted(found, key=lambda run: (run.algo, threats[run.threat], order[run.learner], run.unit))
+
+
+def stage_table(runs: Sequence[Run]) -> str:
+    """Each learner against its algorithm with Adam, paired by unit, and how sharp its critics became beside Adam's."""
+    cells = grouped(runs, lambda run: (run.algo, run.threat))
+    found = []
+    for (algo, threat), cell in cells.items():
+        plain = {run.unit: run for run in cell if run.learner == algo}
+        for learner, own in grouped((r for r in cell if r.learner != algo), lambda run: run.learner).items():
+            found.append((learner, threat, [(plain[run.unit], run) for run in own if run.unit in plain]))
+    found = [row for row in found if row[2]]
+    if not any(learner[learner.find("+") :] != "+sam" for learner, _, _ in found):
+        return "No runs yet but those that `tiny` has."
+    adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for _, _, pairs in found])
+    lines = [
+        f"| learner, threat model | n | Adam | score | difference | 95 % interval | p, Holm | Q's sharpness ({SHOWN}) |",
+        "|---|---:|---:|---:|---:|---|---:|---:|",
+    ]
+    for (learner, threat, pairs), p in zip(found, adjusted, strict=True):
+        before, after = (stats.mean([pair[side].score for pair in pairs]) for side in (0, 1))
+        bounds = stats.t_interval([b.score - a.score for a, b in pairs])
+        shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
+        lines.append(
+            f"| {learner}, {threat} | {len(pairs)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
+            f"{p:.2f} | {ratio(pairs, 'corrupted', 'Q', SHOWN)} |"
+        )
+    return "\n".join(lines)
 
 
 def amount(runs: Sequence[Run]) -> str:
@@ -130,16 +166,16 @@ def ratio_table(runs: Sequence[Run], data: str) -> str:
     for (algo, threat), pairs in paired(runs).items():
         measured = [pair for pair in pairs if all(run.report for run in pair)]
         for loss in LOSSES if measured else ():
-            cells = []
-            for measure in MEASURES:
-                logs = [
-                    math.log(sam / plain)
-                    for plain, sam in ([run.sharpness(data, loss, measure) for run in pair] for pair in measured)
-                    if plain and sam
-                ]
-                cells.append(f"{math.exp(stats.mean(logs)):.2f}" if logs else "-")
+            cells = [ratio(measured, data, loss, measure) for measure in MEASURES]
             lines.append(f"| {algo}, {threat} | {loss} | {len(measured)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def ratio(pairs: Sequence[tuple[Run, Run]], data: str, loss: str, measure: str) -> str:
+    """The second run's sharpness as a multiple of the first one's, geometric mean over the pairs that have both."""
+    values = [[run.sharpness(data, loss, measure) for run in pair] for pair in pairs]
+    logs = [math.log(after / before) for before, after in values if before and after]
+    return f"{math.exp(stats.mean(logs)):.2f}" if logs else "-"
 
 
 def correlation_table(runs: Sequence[Run], data: str) -> str:
@@ -207,7 +243,7 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return dict(found)
 
 
-def scatter(runs: Sequence[Run], data: str, measure: str = "SAM, rho 0.01 of the weights") -> Picture:
+def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
     """Score over log sharpness, both centred, a panel for each loss."""
     looks = styles(list(dict.fromkeys(run.learner for run in runs)))
 

@@ -53,6 +53,18 @@ def test_ratios_are_geometric_means_over_units(flatness):
     assert row == "| riql, none | V | 2 |" + " 1.00 |" * 7
 
 
+def test_a_stage_compares_each_learner_with_adam(flatness):
+    runs = [run(flatness, "iql", "none", unit, score, 2.0) for unit, score in ((0, 10.0), (1, 20.0))]
+    runs += [run(flatness, "iql+sam", "none", unit, score, 1.0) for unit, score in ((0, 13.0), (1, 21.0))]
+    assert flatness.stage_table(runs) == "No runs yet but those that `tiny` has."
+    runs += [run(flatness, "iql+random", "none", unit, score) for unit, score in ((1, 26.0), (2, 99.0))]
+    rows = flatness.stage_table(runs).splitlines()[2:]
+    half = 12.7062 * 1.41421356 / math.sqrt(2)
+    assert rows[0].startswith(f"| iql+sam, none | 2 | 15.0 | 17.0 | +2.0 | {2 - half:+.1f} to {2 + half:+.1f} | 1.00 |")
+    assert rows[1] == "| iql+random, none | 1 | 20.0 | 26.0 | +6.0 | - | 1.00 | - |"
+    assert flatness.ratio([(runs[0], runs[2])], "clean", "V", "trace") == "0.50"
+
+
 def test_correlation_is_within_cells(flatness):
     """Between cells sharpness and score rise together, within them they fall: it is the fall that counts."""
     runs = []
@@ -81,9 +93,12 @@ def test_the_interval_draws_whole_units(flatness):
 
 
 def test_the_page_is_what_the_records_give(flatness):
-    runs = flatness.study_runs(flatness.read_records(flatness.RECORDS))
+    records = flatness.read_records(flatness.RECORDS)
+    runs = flatness.suite_runs(records, "tiny")
     text = flatness.DOC.read_text("utf-8")
     expected = {"amount": flatness.amount(runs), "scores": flatness.scores_table(runs)}
+    for stage in flatness.STAGES:
+        expected[stage] = flatness.stage_table(flatness.suite_runs(records, f"flatness-{stage}"))
     for data in flatness.DATA:
         expected[f"ratios-{data}"] = flatness.ratio_table(runs, data)
         expected[f"correlation-{data}"] = flatness.correlation_table(runs, data)

@@ -21,26 +21,28 @@ def main(arguments: Sequence[str]) -> int:
 
     for path in options.plugin:
         load_plugin(path)
-    if options.kind in ("algos", "corruptions"):
-        registry = ALGORITHMS if options.kind == "algos" else CORRUPTIONS
-        for name in registry.names():
-            print(f"{name:<12} {_first_line(registry.get(name))}\n{'':<12} {_defaults(registry.get(name))}")
-        for name, attacks in ENSEMBLES.items() if options.kind == "corruptions" else ():
-            print(f"{name:<12} The worst of {len(attacks)} threat models.\n{'':<12} {'  '.join(attacks)}")
-    elif options.kind == "datasets":
+    if options.kind == "datasets":
         from corruptbench.cli.data import main as data
 
         return data(["list"])
+    found: list[tuple[str, str, str]] = []  # name, what it is, defaults
+    if options.kind in ("algos", "corruptions"):
+        registry = ALGORITHMS if options.kind == "algos" else CORRUPTIONS
+        found += [(n, _first_line(registry.get(n)), _defaults(registry.get(n))) for n in registry.names()]
+        for name, attacks in ENSEMBLES.items() if options.kind == "corruptions" else ():
+            found.append((name, f"The worst of {len(attacks)} threat models.", "  ".join(attacks)))
     elif options.kind == "optimizers":
         from corruptbench.optimizers import OPTIMIZERS
 
-        for name, cls in OPTIMIZERS.items():
-            print(f"{name:<12} {_first_line(cls)}")
-            if defaults := _defaults(cls, but="on"):
-                print(f"{'':<12} {defaults}")
+        found += [(name, _first_line(cls), _defaults(cls, but="on")) for name, cls in OPTIMIZERS.items()]
     else:
-        for name in settings.names(options.kind):
-            print(f"{name:<12} {_comment(settings.CONFIGS / options.kind / f'{name}.yaml')}")
+        folder = settings.CONFIGS / options.kind
+        found += [(name, _comment(folder / f"{name}.yaml"), "") for name in settings.names(options.kind)]
+    width = max(12, *(len(name) for name, _, _ in found))
+    for name, what, defaults in found:
+        print(f"{name:<{width}} {what}")
+        if defaults:
+            print(f"{'':<{width}} {defaults}")
     return 0
 
 
