@@ -112,7 +112,7 @@ def stage_table(runs: Sequence[Run]) -> str:
         return "No runs yet but those that `tiny` has."
     adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for _, _, pairs in found])
     lines = [
-        f"| learner, threat model | n | Adam | score | difference | 95 % interval | p, Holm | Q's sharpness ({SHOWN}) |",
+        f"| learner, threat | n | Adam | score | difference | 95 % interval | p, Holm | Q's sharpness, {SHOWN} |",
         "|---|---:|---:|---:|---:|---|---:|---:|",
     ]
     for (learner, threat, pairs), p in zip(found, adjusted, strict=True):
