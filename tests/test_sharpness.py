@@ -171,7 +171,7 @@ def test_rises_on_a_quadratic_by_hand():
     scale = weights.abs() + ETA
     e = 0.5 * scale**2 * gradient / (scale * gradient).norm()
     assert rise.asam(0.5) == pytest.approx(float((curve * (weights + e).square()).sum()) - 7)
-    drawn = [normal_quantile(uniforms(stream("sharpness", "direction", n), 2)) for n in range(3)]
+    drawn = [np.random.Generator(stream("sharpness", "direction", n)).standard_normal(2) for n in range(3)]
     units = [d / np.linalg.norm(d) for d in drawn]
     expected = [0.04 * (u[0] ** 2 + 3 * u[1] ** 2) for u in units]  # no slope is left of both ways together
     found = rise.average(0.2, 3)

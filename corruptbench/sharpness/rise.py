@@ -5,11 +5,11 @@ All of it in float64: the differences are small beside the loss.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from corruptbench.numerics import normal_quantile
-from corruptbench.rng import stream, uniforms
+from corruptbench.rng import stream
 from corruptbench.sharpness.curvature import Estimate
 from corruptbench.sharpness.problem import Loss
 
@@ -61,7 +61,7 @@ class Rise:
         """The mean at rho in random directions, each taken both ways, so that no slope is in it."""
         found = []
         for number in range(directions):
-            drawn = normal_quantile(uniforms(stream("sharpness", "direction", number), *self.weights.shape))
+            drawn = np.random.Generator(stream("sharpness", "direction", number)).standard_normal(self.weights.shape)
             u = torch.from_numpy(drawn).to(self.weights.dtype)
             found.append((self.along(u, radius) + self.along(-u, radius)) / 2)
         return Estimate.of(found)
