@@ -49,6 +49,7 @@ class Population:
         losses: dict[str, Tensor] = {}
         for _ in range(count):
             for member in self.members:
+                member.renew()
                 member.step += 1
             indices = torch.stack([member.indices(member.step) for member in self.members])
             rates = torch.stack([member.rates(member.step) for member in self.members], 1)

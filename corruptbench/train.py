@@ -10,7 +10,8 @@ from torch import Tensor
 
 from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.agent import Agent, State
-from corruptbench.algos.networks import flatten
+from corruptbench.algos.networks import flatten, unflatten
+from corruptbench.algos.renewal import is_due, renew_, steps_of_adam
 from corruptbench.batches import Table
 from corruptbench.engine import Update, choose_update
 from corruptbench.errors import Diverged, UsageError
@@ -78,9 +79,7 @@ class Learner:
         self.losses: dict[str, Tensor] = {}
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(self.normalisation.batch(dataset, dtype=dtype))
-        start = agent.init(
-            dataset.observations.shape[1], dataset.actions.shape[1], lambda name: stream(seed, "init", name)
-        )
+        start = self.fresh("init")
         self.shapes = {group: [p.shape for p in params] for group, params in start.items()}
         self.weights = {group: flatten(params).to(dtype) for group, params in start.items()}
         self.moments = {objective.group: Adam(self.weights[objective.group]) for objective in agent.objectives}
@@ -101,12 +100,27 @@ class Learner:
         them, so that the step it names does not depend on how often this was called.
         """
         for _ in range(count):
+            self.renew()
             self.step += 1
             self.losses = self.update(self.indices(self.step), self.rates(self.step))
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
                 self.check(self.losses)
             on_step()
         return {name: float(loss) for name, loss in self.losses.items()}
+
+    def fresh(self, *purpose: object) -> State:
+        """What the agent starts from, drawn from streams of the training seed, a purpose and the network's name."""
+        widths = self.table.observation_dim, self.table.action_dim
+        return self.agent.init(*widths, lambda name: stream(self.seed, *purpose, name))
+
+    def renew(self) -> None:
+        """Resets and shrinks what is due after the steps taken so far; to be called before the next one."""
+        if is_due(self.agent, self.step):
+            moments = {
+                group: [unflatten(moment, self.shapes[group]) for moment in (adam.first, adam.second)]
+                for group, adam in self.moments.items()
+            }
+            renew_(self.agent, self.step, self.state, moments, lambda purpose: self.fresh(purpose, self.step))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and moments ``(P,)`` and the last step's losses by name: with its number, the state of training."""
@@ -137,7 +151,7 @@ class Learner:
 
     def rates(self, step: int) -> Tensor:
         """What Adam takes at one step, ``(3, 1)``: rate, rate under the cosine to 0 over the declared steps, root."""
-        rate, root = corrected(step, self.agent.learning_rate)
+        rate, root = corrected(steps_of_adam(self.agent, step), self.agent.learning_rate)
         cosine = (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2
         return torch.tensor([[rate], [cosine * rate], [root]], dtype=self.dtype)
 
