@@ -26,7 +26,7 @@ def _falls_on(every: int, taken: int) -> bool:
 def steps_of_adam(agent: Agent, step: int) -> int:
     """The number of ``step``, from 1, that Adam makes up for the zeros of its moments with: counted from a reset.
 
-    Counted from the beginning, moments that a reset set to zero would make steps of up to 6.5 times the length.
+    Counted from the beginning, moments that a reset set to zero would make steps of up to 6.6 times the length.
     """
     return (step - 1) % agent.reset_every + 1 if agent.reset_every else step
 
