@@ -28,10 +28,14 @@ from corruptbench.request import RunRequest
 from corruptbench.resume import Resumable
 from corruptbench.rng import stream
 from corruptbench.run import plan
+from corruptbench.sharpness import Effort, report_of
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import fisher_trace, hessian, signs, squared_lengths
 from corruptbench.sharpness.problem import COMMON, problems
 from corruptbench.spec import AlgorithmSpec
+from corruptbench.submission.reading import Run, Submission
+from corruptbench.submission.settings import stated
+from corruptbench.suites import suite
 from corruptbench.surrogates import WEIGHTS, TrainedCritics
 from corruptbench.tables.listing import run_row
 from corruptbench.train import Learner
@@ -346,6 +350,24 @@ def test_a_member_of_a_population_is_the_run_alone(name, optimizer):
         assert close(inside.state, single.state, 1e-8)
 
 
+def test_what_is_measured_of_a_member_is_what_is_measured_of_the_run_alone():
+    alone, inside = learner("bc", **EVERYTHING), learner("bc", **EVERYTHING)
+    Population([inside, learner("bc", seed=4, **EVERYTHING)], engine="eager").advance(20)
+    alone.advance(20)
+    effort = Effort(rows=64, iterations=4, probes=3, directions=2)
+    one, other = (report_of(each.policy(), 20, {"clean": random_dataset()}, effort) for each in (inside, alone))
+    measured, expected = (found["data"]["clean"]["objectives"]["actor"] for found in (one, other))
+    for name in ("loss", "gradient_norm", "fisher_trace", "eigenvalue_max", "sam", "asam", "average"):
+        assert flat(measured[name]) == pytest.approx(flat(expected[name]), rel=1e-5), name
+    assert one["data"]["clean"]["activity"] == other["data"]["clean"]["activity"]
+
+
+def flat(measure):
+    """The numbers of a measure."""
+    inner = measure.values() if isinstance(measure, dict) else ()
+    return [number for value in inner for number in flat(value)] or [measure]
+
+
 def test_members_share_what_shapes_a_step():
     for changed in ({"layer_norm": True}, {"reset_every": 5}):
         with pytest.raises(UsageError, match=f"have {next(iter(changed))} in common"):
@@ -445,6 +467,12 @@ def run(file, out, algo, *more, steps=30, code=0):
     assert main(["run", "--algo", algo, "--corrupt", "none", *sizes, *where, "--steps", str(steps), *more]) == code
 
 
+def what_is_wrong_with(record, out):
+    """By the rule of a submission on what a record states of itself."""
+    one = Run(out / record.run_id, record, None)
+    return [what for _, what in stated(Submission(suite("tiny"), (one,), ()))]
+
+
 def test_a_run_from_the_command_line_to_its_row(small, small_file, tmp_path):
     """Its options and its command name what was set, and its networks can be attacked and measured."""
     more = ["layer-norm true", "activation crelu", "reset-every 10", "reset-layers 2", "shrink-every 15", "shrink 0.5"]
@@ -465,6 +493,7 @@ def test_a_run_from_the_command_line_to_its_row(small, small_file, tmp_path):
     assert "riql.layer_norm=true;" in shown
     for text in more:
         assert f"--riql.{text}" in record.command
+    assert what_is_wrong_with(record, tmp_path) == []
     agent = load_weights(tmp_path / record.run_id / "agent.safetensors").agent
     assert (agent.network_kind, agent.reset_every) == (Kind(True, "crelu"), 10)
     run(small_file, tmp_path, "bc", "--corrupt", f"act-adv:rate=0.05,surrogate={record.run_id}")
@@ -476,6 +505,12 @@ def test_usual_runs_name_no_modifier(small, small_file, tmp_path):
     (record,) = read_records(tmp_path)
     assert not set(MODIFIERS) & record.spec.algorithm.options.keys()
     assert not any(name in record.command for name in ("layer-norm", "activation", "reset", "shrink"))
+    assert what_is_wrong_with(record, tmp_path) == []
+    algorithm = dataclasses.replace(
+        record.spec.algorithm, options={**record.spec.algorithm.options, "layer_norm": False}
+    )
+    spelled_out = dataclasses.replace(record, spec=dataclasses.replace(record.spec, algorithm=algorithm))
+    assert what_is_wrong_with(spelled_out, tmp_path) == ["its settings are not those that bc has"]  # it has another id
 
 
 PLUGIN = """
