@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from corruptbench import command
+from corruptbench.algos.agent import options_of
 from corruptbench.contract import check, differing_rows
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.errors import CorruptBenchError, PluginError, ResourceError
@@ -123,7 +124,7 @@ def _hand_over(
     if isinstance(surrogate, TrainedCritics):
         learner = surrogate.model.agent
         agent = _address(learner.name, type(learner), source_sha256(type(learner)))
-        algorithm = AlgorithmSpec(learner.name, dataclasses.asdict(learner))
+        algorithm = AlgorithmSpec(learner.name, options_of(learner))
         save_weights(folder / SURROGATE, surrogate.model, algorithm)
     described = {
         "id": clean.id,

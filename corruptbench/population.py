@@ -57,6 +57,7 @@ class Population:
         losses: dict[str, Tensor] = {}
         for _ in range(count):
             for member in self.members:
+                member.renew()
                 member.step += 1
             first = self.members[0]
             for update in first.updates(first.step):

@@ -1,6 +1,5 @@
 """One run: request -> plan (everything resolved and checked, an attack's surrogate at hand) -> record."""
 
-import dataclasses
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +7,14 @@ from pathlib import Path
 import torch
 
 from corruptbench import command, settings
-from corruptbench.algos.agent import Agent, State
+from corruptbench.algos.agent import Agent, State, options_of
 from corruptbench.attempt import Attempt, Setup, corrupted_for, sharpness_of
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.corrupting import WHITE_BOX, corruption_spec, named_corruption, with_surrogate
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import PluginError, UsageError, sentence
+from corruptbench.modifiers import require_heeded
 from corruptbench.optimizers import optimizer_for, spec_of
 from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
@@ -62,12 +62,13 @@ def plan(
             )
     differences, track = preset(request.preset, request.algo, dataset.environment.id, corruption)
     agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
+    require_heeded(agent, dataset)
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho, request.optimizer_options)
     surrogate: Surrogate | None
     if getattr(corruption, "surrogate", "") == WHITE_BOX:
         require_critics(_fresh(agent, dataset), request.algo, f"--corrupt {threat}")
         log.info("white-box: %s is trained on the clean data first, unless that was done", request.algo)
-        learner = replace(request, corrupt="none", preset=None, algo_options=dataclasses.asdict(agent))
+        learner = replace(request, corrupt="none", preset=None, algo_options=options_of(agent))
         clean = execute(plan(learner, out, setup), out, setup)
         surrogate, _ = surrogate_of_run(clean.run_id, dataset, out)
     else:
@@ -77,7 +78,7 @@ def plan(
         dataset_sha256=dataset.sha256,
         environment=dataset.environment,
         corruption=corruption_spec(threat, corruption, dataset, surrogate),
-        algorithm=AlgorithmSpec(request.algo, dataclasses.asdict(agent), source_sha256(algorithm)),
+        algorithm=AlgorithmSpec(request.algo, options_of(agent), source_sha256(algorithm)),
         optimizer=spec_of(optimizer),
         track=track,
         unit=unit,

@@ -28,7 +28,7 @@ class CorruptionSpec:
 @dataclass(frozen=True)
 class AlgorithmSpec:
     name: str
-    options: dict[str, Any]  # all fields of its dataclass
+    options: dict[str, Any]  # the fields of its dataclass, modifiers only where they are set
     source_sha256: str | None = None  # of a plug-in's file
 
 

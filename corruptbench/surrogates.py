@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from corruptbench.algos.agent import State
+from corruptbench.algos.agent import State, options_of
 from corruptbench.algos.iql import IQL
+from corruptbench.algos.networks import PLAIN, Kind
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
@@ -58,8 +59,8 @@ class TrainedCritics:
         One critic after the other, in place where nothing is lost: an attack asks for them again and again.
         """
         x = torch.cat([self.model.normalisation(observations), actions], -1)
-        critics = zip(*self.model.state["critic"], strict=True)
-        return torch.stack([_network(params, x).squeeze(-1) for params in critics], -1)
+        critics, kind = zip(*self.model.state["critic"], strict=True), self.model.agent.network_kind
+        return torch.stack([_network(params, x, kind).squeeze(-1) for params in critics], -1)
 
     def value(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What the algorithm trusts, of IQL min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
@@ -70,10 +71,11 @@ class TrainedCritics:
         return self.model.agent.act(self.model.state, self.model.normalisation(observations))
 
 
-def _network(params: Sequence[Tensor], x: Tensor) -> Tensor:
-    """A ReLU network on ``(batch, inputs)``: what ``mlp`` computes, without its copies."""
+def _network(params: Sequence[Tensor], x: Tensor, kind: Kind) -> Tensor:
+    """A network on ``(batch, inputs)``: what ``mlp`` computes, without its copies."""
+    activated = torch.relu_ if kind == PLAIN else kind
     for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
-        x = torch.relu_(torch.mm(x, w).add_(b))
+        x = activated(torch.mm(x, w).add_(b))
     return torch.mm(x, params[-2]).add_(params[-1])
 
 
@@ -182,7 +184,7 @@ def write_surrogate(
             training.reach(STEPS, bar.update)
     finally:
         torch.set_num_threads(threads)
-    save_weights(folder / WEIGHTS, learner.policy(), AlgorithmSpec("iql", vars(agent)), ("critic", "actor"))
+    save_weights(folder / WEIGHTS, learner.policy(), AlgorithmSpec("iql", options_of(agent)), ("critic", "actor"))
     card = {
         "algorithm": "iql",
         "dataset": dataset.id,

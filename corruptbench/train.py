@@ -10,7 +10,8 @@ from torch import Tensor
 
 from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.agent import Agent, Objective, State
-from corruptbench.algos.networks import flatten
+from corruptbench.algos.networks import flatten, unflatten
+from corruptbench.algos.renewal import is_due, last_reset, renew_
 from corruptbench.batches import Table
 from corruptbench.engine import Update, choose_update
 from corruptbench.errors import Diverged, UsageError
@@ -81,9 +82,7 @@ class Learner:
         self.losses: dict[str, Tensor] = {}
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(self.normalisation.batch(dataset, dtype=dtype))
-        start = agent.init(
-            dataset.observations.shape[1], dataset.actions.shape[1], lambda name: stream(seed, "init", name)
-        )
+        start = self.fresh("init")
         self.shapes = {group: [p.shape for p in params] for group, params in start.items()}
         self.weights = {group: flatten(params).to(dtype) for group, params in start.items()}
         self.moments = {objective.group: Adam(self.weights[objective.group]) for objective in agent.objectives}
@@ -113,6 +112,7 @@ class Learner:
         them, so that the step it names does not depend on how often this was called.
         """
         for _ in range(count):
+            self.renew()
             self.step += 1
             for update in self.updates(self.step):
                 self.losses = self.update(self.indices(update), self.rates(update), self.noise(update))
@@ -120,6 +120,20 @@ class Learner:
                 self.check(self.losses)
             on_step()
         return {name: float(loss) for name, loss in self.losses.items()}
+
+    def fresh(self, *purpose: object) -> State:
+        """What the agent starts from, drawn from streams of the training seed, a purpose and the network's name."""
+        widths = self.table.observation_dim, self.table.action_dim
+        return self.agent.init(*widths, lambda name: stream(self.seed, *purpose, name))
+
+    def renew(self) -> None:
+        """Resets and shrinks what is due after the steps taken so far; to be called before the next one."""
+        if is_due(self.agent, self.step):
+            moments = {
+                group: [unflatten(moment, self.shapes[group]) for moment in (adam.first, adam.second)]
+                for group, adam in self.moments.items()
+            }
+            renew_(self.agent, self.step, self.state, moments, lambda purpose: self.fresh(purpose, self.step))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights, moments, memory ``(P,)`` and the last losses by name: with its number, the state of training."""
@@ -161,7 +175,8 @@ class Learner:
         """What one update takes, ``(3 + n, 1)``: Adam's rate, that under the cosine to 0 over all updates, root, and n
         numbers of the optimizer's own."""
         updates = self.updates_until(self.steps)
-        rate, root = corrected(update, self.agent.learning_rate)
+        begun = self.updates_until(last_reset(self.agent, math.ceil(update / self.updates_a_step)))
+        rate, root = corrected(update - begun, self.agent.learning_rate)
         cosine = (1 + math.cos(math.pi * (update - 1) / updates)) / 2
         rates = [rate, cosine * rate, root, *self.optimizer.numbers(update, updates)]
         return torch.tensor([[value] for value in rates], dtype=self.dtype)

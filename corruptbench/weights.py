@@ -94,6 +94,7 @@ def _check_shapes(policy: Policy) -> None:
         raise ValueError("its normalisation is no mean and scale of the same observations")
     if source_sha256(type(policy.agent)) is not None:
         return
+    kind = policy.agent.network_kind
     for group, params in policy.state.items():
         lead, inputs = params[0].shape[:-2], params[0].shape[-2:-1]
         known = inputs == mean.shape if group in policy.agent.acting else inputs >= mean.shape
@@ -101,4 +102,4 @@ def _check_shapes(policy: Policy) -> None:
             outputs = w.shape[-1:]
             if not known or w.shape != (*lead, *inputs, *outputs) or b.shape != (*lead, 1, *outputs):
                 raise ValueError(f"the shapes of {group} are not those of a network on {len(mean)} observed values")
-            inputs = outputs
+            inputs = torch.Size(map(kind.width, outputs))

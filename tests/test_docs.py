@@ -84,6 +84,12 @@ def test_what_the_docs_say_of_the_statistics_is_what_the_script_simulates():
     assert rates["5"] == "0.0 % | 0.0"
 
 
+def test_modified_networks_have_the_parameters_that_the_docs_say():
+    costs, doc = script("modifier_costs"), (ROOT / "docs" / "modifiers.md").read_text("utf-8")
+    for name, agent in costs.KINDS.items():
+        assert f"\n| {name} | {costs.parameters(agent):,} | " in doc
+
+
 def test_every_listed_run_has_its_record_and_curve(results):
     for row in read_csv((LEADERBOARD / "core.csv").read_text()):
         folder = LEADERBOARD / "records" / row["run_id"]

@@ -54,6 +54,7 @@ LEVELS = (
         "trained",
         "surrogates",
         "contract",
+        "modifiers",
         "isolated",
         "isolation",
         "command",

@@ -118,7 +118,7 @@ def squared_lengths(problem: Problem, inputs: Tensor) -> Tensor:
         return problem.rows * problem.loss_of([p for layer in zip(weights, own, strict=True) for p in layer])
 
     x = inputs if weights[0].ndim == 2 else inputs.unsqueeze(-3)
-    taken = [x, *hidden_layers(problem.params, x)]
+    taken = [x, *hidden_layers(problem.params, x, problem.kind)]
     found = inputs.new_zeros(problem.rows)
     for x, d in zip(taken, grad(total)(own), strict=True):
         squared = (x.square().sum(-1) + 1) * d.square().sum(-1)

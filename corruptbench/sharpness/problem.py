@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from corruptbench.algos.agent import Agent, State
-from corruptbench.algos.iql import q_values
-from corruptbench.algos.networks import Params, flatten, unflatten
+from corruptbench.algos.networks import PLAIN, Kind, Params, flatten, unflatten
 from corruptbench.types import Batch
 
 COMMON = "common"
@@ -29,6 +28,7 @@ class Problem:
     row: Callable[[int], "Problem"]  # the same on one of the rows alone
     rows: int
     inputs: Tensor | None  # of the group's networks, (rows, inputs), None where they take neither s nor [s, a]
+    kind: Kind = PLAIN  # of the group's networks
 
     @property
     def weights(self) -> Tensor:
@@ -47,14 +47,17 @@ def problems(agent: Agent, state: State, batch: Batch, y: Tensor | None) -> list
 
 
 def _problem(agent: Agent, state: State, batch: Batch, y: Tensor | None, name: str) -> Problem:
-    group, loss = _common(batch, y) if name == COMMON and y is not None else _objective(agent, state, batch, name)
+    group, loss = (
+        _common(agent, batch, y) if name == COMMON and y is not None else _objective(agent, state, batch, name)
+    )
 
     def row(number: int) -> Problem:
         part = slice(number, number + 1)
         alone = Batch(*(field[part] for field in batch))
         return _problem(agent, state, alone, None if y is None else y[part], name)
 
-    return Problem(name, group, state[group], loss, row, len(batch.rewards), inputs_of(state[group], batch))
+    inputs = inputs_of(state[group], batch)
+    return Problem(name, group, state[group], loss, row, len(batch.rewards), inputs, agent.network_kind)
 
 
 def _objective(agent: Agent, state: State, batch: Batch, name: str) -> tuple[str, Callable[[Params], Tensor]]:
@@ -63,9 +66,9 @@ def _objective(agent: Agent, state: State, batch: Batch, name: str) -> tuple[str
     return objective.group, lambda params: objective.loss(params, batch, targets)[0]
 
 
-def _common(batch: Batch, y: Tensor) -> tuple[str, Callable[[Params], Tensor]]:
+def _common(agent: Agent, batch: Batch, y: Tensor) -> tuple[str, Callable[[Params], Tensor]]:
     """mean_k mean (y - Q_k(s, a))^2."""
-    return "critic", lambda params: (y - q_values(params, batch.observations, batch.actions)).square().mean()
+    return "critic", lambda params: (y - agent.q_values(params, batch.observations, batch.actions)).square().mean()
 
 
 def inputs_of(params: Params, batch: Batch) -> Tensor | None:

@@ -80,12 +80,13 @@ def _measured(
     batch = model.normalisation.batch(dataset, rows, dtype)
     y = common_targets(dataset, surrogate, rows) if surrogate else None
     exact = problems(model.agent, _double(model.state), Batch(*(x.double() for x in batch)), y)
+    kind = model.agent.network_kind
     coarse = problems(model.agent, model.state, batch, None if y is None else y.to(dtype))
     return {
         "objectives": {
             a.name: {**slopes(a, effort), **curvature(b, effort)} for a, b in zip(exact, coarse, strict=True)
         },
-        "activity": {group: activity(params, batch) for group, params in model.state.items()},
+        "activity": {group: activity(params, batch, kind) for group, params in model.state.items()},
     }
 
 

@@ -164,7 +164,7 @@ def _ignores(agent: Agent, optimizer: OptimizerSpec, fields: set[str]) -> bool:
     """Whether two steps of an algorithm, with small networks, are the same whatever these fields hold."""
     if fields & {"observations", "next_observations"}:
         return False  # they are normalised together
-    small = type(agent)(**{**vars(agent), "hidden": (8,), "batch_size": 16})
+    small = type(agent)(**{**vars(agent), "hidden": (8,) * len(agent.hidden), "batch_size": 16})
     weights = []
     for trial in range(2):
         data = _made_up(dict.fromkeys(fields, trial))

@@ -1,10 +1,10 @@
 """Rules on how it was run: one configuration throughout, and nothing in a record that says otherwise."""
 
-import dataclasses
 from collections import Counter, defaultdict
 from typing import Any
 
 from corruptbench import command, settings
+from corruptbench.algos.agent import options_of
 from corruptbench.errors import CorruptBenchError, shown
 from corruptbench.optimizers import optimizer_of, spec_of
 from corruptbench.registry import ALGORITHMS, source_sha256
@@ -100,7 +100,7 @@ def _algorithm(run: Run) -> str | None:
     if source_sha256(cls) != spec.source_sha256:
         found, needed = spec.source_sha256 or "that of no plug-in", source_sha256(cls) or "part of the benchmark"
         return f"the SHA-256 of its {spec.name} is {found[:18]}, and {spec.name} here is {needed[:21]}"
-    if run.agent is None or canonical(dataclasses.asdict(run.agent)) != canonical(spec.options):
+    if run.agent is None or canonical(options_of(run.agent)) != canonical(spec.options):
         return f"its settings are not those that {spec.name} has"
     return None
 
