@@ -14,6 +14,7 @@ from torch.func import grad
 from torch.func import hessian as exact_hessian
 
 from corruptbench import attempt, registry
+from corruptbench.algos.adam import corrected
 from corruptbench.algos.agent import MODIFIERS, options_of
 from corruptbench.algos.networks import Kind, init_mlp, mlp
 from corruptbench.checkpoints import Checkpoints
@@ -276,7 +277,7 @@ def test_what_begins_anew_is_what_does_by_hand(name, settings):
                 assert taken == 0 or bool(was[kept:].any()) == bool(count)
         # by hand: the step itself, without what is due before it
         trained.step += 1
-        trained.update(trained.indices(trained.step), trained.rates(trained.step))
+        trained.update(trained.indices(trained.step), trained.rates(trained.step), {})
 
 
 @every_algorithm
@@ -290,10 +291,17 @@ def test_it_happens_before_the_step_after_a_multiple_and_never_at_the_end(name, 
     for step in range(1, 29):
         other.renew()
         other.step = step
-        other.update(other.indices(step), other.rates(step))
+        other.update(other.indices(step), other.rates(step), {})
     assert equal(one.state, other.state)
     plain.advance(21)
     assert not close(one.state, plain.state, 1e-3)
+
+
+def test_adam_counts_updates_from_a_reset_where_a_step_takes_several():
+    trained = learner("iql", reset_every=10, optimizer="double")
+    for update, count in ((1, 1), (20, 20), (21, 1), (22, 2), (40, 20), (41, 1)):
+        rate, root = corrected(count, trained.agent.learning_rate)
+        assert trained.rates(update)[[0, 2], 0].tolist() == [rate, root]
 
 
 @every_algorithm
@@ -308,7 +316,7 @@ def test_a_reset_of_all_layers_is_a_new_training(name):
     for step in range(11, 19):
         rates = anew.rates(step - 10)
         rates[1] = rates[0] * (1 + np.cos(np.pi * (step - 1) / 40)) / 2
-        anew.update(anew.indices(step), rates)
+        anew.update(anew.indices(step), rates, {})
     trained.advance(8)
     assert close(trained.state, anew.state, 1e-12)
 

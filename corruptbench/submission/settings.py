@@ -1,5 +1,6 @@
 """Rules on how it was run: one configuration throughout, and nothing in a record that says otherwise."""
 
+import dataclasses
 from collections import Counter, defaultdict
 from typing import Any
 
