@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corruptbench import command, settings
+from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.auto import members
 from corruptbench.data import home
 from corruptbench.errors import UsageError
@@ -66,11 +67,13 @@ class Suite:
         for request in self.requests():
             if request.unit == 0:
                 name, rate, scale, options = threat_key(request.corrupt)
-                agent = ALGORITHMS.get(request.algo)()
+                algorithm = ALGORITHMS.get(request.algo)
+                agent: Agent = settings.build(algorithm, request.algo_options, f"algorithm {request.algo}")
                 optimizer = optimizer_for(
                     agent, request.optimizer, request.sam_on, request.rho, request.optimizer_options
                 )
-                own = (f"{k}={v}" for k, v in command.changed_of_optimizer(optimizer).items())
+                changed = command.changed(agent, request.algo) | command.changed_of_optimizer(optimizer)
+                own = (f"{k}={v}" for k, v in changed.items())
                 preset, others = split_preset(sorted((*options, *own)))
                 rho = spec_of(optimizer).rho
                 yield {

@@ -19,6 +19,15 @@ torch.set_num_threads(1)
 SMALL_STEPS = 3_000
 
 
+LONGEST = ("test_validate", "test_page", "test_sweep", "test_killed", "test_plugins_contained", "test_run")
+"""Files that take the longest; two processes that share the files begin with them, or one is alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others in the order they are in."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def hopper() -> TransitionDataset:
     """``hopper-replay``, whole."""

@@ -169,7 +169,8 @@ UNKNOWN = {
     ),
     "suite": (
         ["leaderboard", "build", "--suite", "cor", "--out", "out"],
-        "corruptbench leaderboard: unknown suite 'cor': known are core, d4rl, full, severity, smoke, tiny "
+        "corruptbench leaderboard: unknown suite 'cor': known are core, d4rl, flatness-controls, "
+        "flatness-radius, flatness-variants, flatness-where, full, severity, smoke, tiny "
         "(did you mean 'core'?)",
     ),
 }

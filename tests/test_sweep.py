@@ -120,6 +120,8 @@ LEARNERS = {
     "bc+sam": {"optimizer": "sam"},
     "iql+sam:on=V+Q,rho=0.1": {"optimizer": "sam", "sam_on": ("V", "Q"), "rho": 0.1},
     "iql+gsam:alpha=0.2": {"optimizer": "gsam", "optimizer_options": {"alpha": "0.2"}},
+    "iql:layer_norm=true,reset_every=5000": {"algo_options": {"layer_norm": "true", "reset_every": "5000"}},
+    "riql:activation=crelu+sam:rho=0.1": {"algo_options": {"activation": "crelu"}, "optimizer": "sam", "rho": 0.1},
     "my.module:Mine+wd:decay=1e-3,on=actor": {
         "optimizer": "wd",
         "sam_on": ("actor",),
@@ -133,7 +135,9 @@ def test_a_learner_is_spelled_with_the_settings_of_its_optimizer(tmp_path):
     names = ", ".join(f'"{name}"' for name in LEARNERS)
     path.write_text(FOUR.replace("bc, bc+sam", names).replace("[none, rew-random]", "[none]"))
     requests = list(suite(str(path)).requests())
-    assert requests == [RunRequest(name.partition("+")[0], steps=40, **own) for name, own in LEARNERS.items()]
+    algos = ("bc", "bc", "iql", "iql", "iql", "riql", "my.module:Mine")
+    wanted = zip(algos, LEARNERS.values(), strict=True)
+    assert requests == [RunRequest(algo, steps=40, **own) for algo, own in wanted]
     assert [learner_text(request) for request in requests] == list(LEARNERS)
     for name, request in zip(LEARNERS, requests, strict=True):
         assert chosen(requests, [f"algo={name}"], None) == [request]
@@ -144,7 +148,7 @@ def test_shards_divide_a_suite_and_every_suite_has_its_runs():
     assert {name: size for name, size in sizes.items() if not name.startswith("flatness-")} == {
         "core": 250, "d4rl": 825, "full": 1650, "severity": 275, "smoke": 12, "tiny": 75
     }  # fmt: skip
-    stages = {"radius": 84, "where": 72, "controls": 84, "variants": 60}
+    stages = {"radius": 84, "where": 72, "controls": 84, "variants": 156}
     assert {name: sizes[f"flatness-{name}"] for name in stages} == stages
     shared = {(r.algo, r.optimizer, r.corrupt, r.unit, r.steps) for r in suite("tiny").requests()}
     for name in stages:  # Adam's and SAM's runs are those of tiny

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from corruptbench.bench import attack, evaluation, optimizing, start, training, workers
+from corruptbench.bench import attack, evaluation, optimizing, sharpness, start, training, workers
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     measurements: dict[str, Callable[..., list[dict[str, Any]]]] = {
         "train": training.training,
         "optimizers": optimizing.optimizers,
+        "sharpness": sharpness.sharpness,
         "population": training.population,
         "rate": workers.one,
         "workers": workers.workers,

@@ -15,6 +15,7 @@ from corruptbench.versions import versions
 PARTS = {
     "training": ("train iql", "train iql+sam", "train riql", "train riql+sam"),
     "optimizers": ("optimizers iql", "optimizers riql"),
+    "sharpness": ("sharpness iql", "sharpness riql"),
     "population": ("population iql",),
     "workers": ("workers",),
     "evaluation": ("evaluate",),
