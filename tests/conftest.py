@@ -19,7 +19,10 @@ torch.set_num_threads(1)
 SMALL_STEPS = 3_000
 
 
-LONGEST = ("test_validate", "test_page", "test_sweep", "test_killed", "test_plugins_contained", "test_run")
+LONGEST = (
+    "test_sweep", "test_killed", "test_learning", "test_page", "test_population", "test_report", "test_validate",
+    "test_landscape",
+)  # fmt: skip
 """Files that take the longest; two processes that share the files begin with them, or one is alone at the end."""
 
 
