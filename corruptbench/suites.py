@@ -30,7 +30,7 @@ class Suite:
     version: int
     datasets: tuple[str, ...]
     corruptions: tuple[str, ...]  # as --corrupt spells them, ensembles among them
-    algorithms: tuple[str, ...]  # name, name+sam, or name+sam:rho=0.1,on=V+Q
+    algorithms: tuple[str, ...]  # as learners.py spells them
     units: int
     steps: int = DEFAULT_STEPS
 

@@ -15,8 +15,7 @@ from corruptbench.cli.source import (
     add_plugin_timeout,
     add_source_options,
     add_track_sharpness,
-    log_options,
-    plugin_timeout,
+    setup_of,
 )
 from corruptbench.errors import UsageError, nearest
 
@@ -216,22 +215,14 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     An ensemble is one run after the other; with workers they are under way side by side first, and found here.
     """
-    from corruptbench.attempt import Setup
     from corruptbench.cli.table import beside_the_table, worst_of
     from corruptbench.corruptions.auto import members
     from corruptbench.run import execute, plan
     from corruptbench.store import pretty, probe_writable
     from corruptbench.workers import side_by_side
 
-    request, timeout = request_of(options), plugin_timeout(options)
-    setup = Setup(
-        options.engine,
-        options.threads,
-        options.checkpoint_every,
-        timeout,
-        options.track_sharpness,
-        **log_options(options),
-    )
+    request = request_of(options)
+    setup = setup_of(options)
     probe_writable(options.out)
     if options.quick:
         print("--quick: a look, no benchmark result; it is never listed", file=sys.stderr)

@@ -65,6 +65,20 @@ def log_options(options: argparse.Namespace) -> dict[str, Any]:
     return {"log": options.log, "log_to": options.log_to}
 
 
+def setup_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The Setup of ``run`` and ``sweep``; raises UsageError."""
+    from corruptbench.attempt import Setup
+
+    return Setup(
+        options.engine,
+        options.threads,
+        options.checkpoint_every,
+        plugin_timeout(options),
+        options.track_sharpness,
+        **log_options(options),
+    )
+
+
 def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: ignore[no-untyped-def]
     """The dataset that the options name, with the gate's report, of which standard error is told."""
     from corruptbench.data import load_rows

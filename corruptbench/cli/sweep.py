@@ -17,8 +17,7 @@ from corruptbench.cli.source import (
     add_plugin_timeout,
     add_source_options,
     add_track_sharpness,
-    log_options,
-    plugin_timeout,
+    setup_of,
 )
 from corruptbench.errors import UsageError
 
@@ -32,7 +31,6 @@ def main(arguments: Sequence[str]) -> int:
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} is {value}, allowed is 1 and above")
 
-    from corruptbench.attempt import Setup
     from corruptbench.registry import load_plugin
     from corruptbench.store import probe_writable
     from corruptbench.suites import suite
@@ -41,15 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
     for path in options.plugin:
         load_plugin(path)
-    timeout = plugin_timeout(options)
-    setup = Setup(
-        options.engine,
-        options.threads,
-        options.checkpoint_every,
-        timeout,
-        options.track_sharpness,
-        **log_options(options),
-    )
+    setup = setup_of(options)
     selected = asked_for(suite(options.suite), options)
     requests = [
         dataclasses.replace(

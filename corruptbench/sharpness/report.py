@@ -34,7 +34,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work goes into a report; the defaults take less than a minute of one core."""
+    """How much work goes into a report; ``corruptbench bench sharpness`` says how long the defaults take."""
 
     rows: int = 4096  # of the dataset, the same for every run on it
     iterations: int = 12  # of Lanczos
