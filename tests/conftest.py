@@ -1,9 +1,11 @@
 """One thread, and a small real dataset: the first episodes of the shipped one."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from corruptbench.data import ASSETS, load
+from corruptbench.registry import ALGORITHMS, CORRUPTIONS, PLUGIN_MODULE
 from corruptbench.types import TransitionDataset
 
 torch.set_num_threads(1)
@@ -48,6 +51,25 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, values in source.items():
             target[name] = values[: episodes if name == "final_observations" else steps]
     return path
+
+
+@pytest.fixture(scope="session")
+def built_in() -> None:
+    """The registries hold all that is built in, so that no test is the first to look."""
+    for registry in (ALGORITHMS, CORRUPTIONS):
+        registry.names()
+
+
+@pytest.fixture(autouse=True)
+def registries(built_in: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers, and the plug-ins it loads, are forgotten after it."""
+    for registry in (ALGORITHMS, CORRUPTIONS):
+        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(PLUGIN_MODULE):
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)

@@ -27,10 +27,7 @@ from corruptbench.weights import load_weights
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch, tmp_path):
-    """The registries, the imported plug-ins and the environment are after a test what they were before."""
-    for registry in (ALGORITHMS, CORRUPTIONS):
-        registry.names()  # the built-in ones are there from now on
-        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    """The imported modules and the environment are after a test what they were before."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(corrupting, "can_be_isolated", lambda *_: False)  # that has a file of tests to itself
@@ -40,7 +37,7 @@ def restored(monkeypatch, tmp_path):
     yield
     for name in set(sys.modules) - before:
         origin = getattr(sys.modules[name], "__file__", None) or ""
-        if name.startswith(PLUGIN_MODULE) or origin.startswith(str(tmp_path)):
+        if origin.startswith(str(tmp_path)):
             del sys.modules[name]
     importlib.invalidate_caches()
 

@@ -3,9 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-from corruptbench import registry
 from corruptbench.cli import main
 from corruptbench.records import read_records
 from corruptbench.spec import DEFAULT_STEPS
@@ -24,13 +21,6 @@ def plugin(name: str, folder: Path) -> Path:
     path = folder / name
     path.write_text(text)
     return path
-
-
-@pytest.fixture(autouse=True)
-def clean_registries(monkeypatch):
-    for known in (registry.ALGORITHMS, registry.CORRUPTIONS):
-        known.names()
-        monkeypatch.setattr(known, "_classes", dict(known._classes))
 
 
 def test_the_corruption_runs_and_is_short(tmp_path, small_file):

@@ -26,7 +26,6 @@ from corruptbench.cli import run as verb
 from corruptbench.errors import IntegrityError
 from corruptbench.evaluate import evaluate
 from corruptbench.records import RunRecord, read_records
-from corruptbench.registry import ALGORITHMS, CORRUPTIONS
 from corruptbench.request import RunRequest
 from corruptbench.rng import episode_seeds, unit_seeds
 from corruptbench.run import execute, plan
@@ -53,14 +52,6 @@ def few_episodes(monkeypatch):
     """A hundred episodes are run in processes of their own, once; here they would only take time."""
     monkeypatch.setattr(attempt, "FINAL_EPISODES", EPISODES)
     monkeypatch.setattr(attempt, "CURVE_EPISODES", 2)
-
-
-@pytest.fixture
-def registries(monkeypatch):
-    """What is registered in a test is forgotten after it."""
-    for registry in (ALGORITHMS, CORRUPTIONS):
-        registry.names()  # the built-in ones are there from now on
-        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
 
 
 def tiny(algo="iql"):
@@ -575,7 +566,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
-def test_the_command_repeats_the_run_whatever_it_was_asked_as(arguments, small_file, tmp_path, monkeypatch, registries):
+def test_the_command_repeats_the_run_whatever_it_was_asked_as(arguments, small_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("hopper small.hdf5").symlink_to(small_file)
 

@@ -13,7 +13,7 @@ from corruptbench import settings
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.records import RunRecord, run_folders
-from corruptbench.registry import ALGORITHMS, CORRUPTIONS, load_plugin
+from corruptbench.registry import ALGORITHMS, load_plugin
 from corruptbench.request import RunRequest
 from corruptbench.rng import episode_seeds
 from corruptbench.run import execute, plan
@@ -48,14 +48,6 @@ def suites(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(settings, "CONFIGS", folder)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-
-
-@pytest.fixture
-def registries(monkeypatch):
-    """What is registered in a test is forgotten after it."""
-    for registry in (ALGORITHMS, CORRUPTIONS):
-        registry.names()
-        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
 
 
 def trained(out, algo, corrupt="none", unit=0, **changes):
@@ -763,7 +755,7 @@ Path(__file__).with_name("canary").touch()
 
 
 @pytest.fixture
-def plugged(tmp_path, monkeypatch, registries):
+def plugged(tmp_path, monkeypatch):
     """A plug-in's file and a submission of it, made before it is forgotten again."""
     path, out = tmp_path / "mine.py", tmp_path / "submission"
     path.write_text(PLUGIN)

@@ -27,7 +27,7 @@ from corruptbench.errors import PluginError, ResourceError, UsageError
 from corruptbench.isolation import importable
 from corruptbench.optimizers import Optimizer
 from corruptbench.records import read_records
-from corruptbench.registry import ALGORITHMS, CORRUPTIONS, PLUGIN_MODULE, load_plugin
+from corruptbench.registry import CORRUPTIONS, load_plugin
 from corruptbench.store import check_manifest
 from corruptbench.train import Learner
 from corruptbench.types import Streams
@@ -72,17 +72,14 @@ def source(body, imports=""):
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch, tmp_path):
-    """The registries, the imported plug-ins and the environment are after a test what they were before."""
-    for registry in (ALGORITHMS, CORRUPTIONS):
-        registry.names()
-        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    """The imported modules and the environment are after a test what they were before."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if name.startswith((PLUGIN_MODULE, "cb_test_")):
+        if name.startswith("cb_test_"):
             del sys.modules[name]
     assert not list(tmp_path.glob("corruptbench-*")), "what was handed over is left behind"
 
