@@ -1,22 +1,23 @@
-"""One attempt at a run: corrupt, train, evaluate, and one whole record whatever breaks on the way."""
+"""One attempt at a run: its stages, its outcome, and one whole record whatever breaks on the way."""
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from corruptbench.checkpoints import KEPT, Checkpoints
 from corruptbench.corrupting import computed_or_cached
 from corruptbench.csv_text import to_csv
 from corruptbench.errors import CorruptBenchError, Diverged, PluginError, sentence
-from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate
+from corruptbench.evaluate import Evaluation
 from corruptbench.records import RunRecord
 from corruptbench.registry import PLUGIN_TIMEOUT
 from corruptbench.request import Plan
@@ -33,7 +34,6 @@ from corruptbench.weights import save_weights
 
 log = logging.getLogger(__name__)
 
-CURVE_EVERY = 5_000
 CHECKPOINT_EVERY = 5_000
 
 COPIES = 4
@@ -51,6 +51,7 @@ class Setup:
     track_sharpness: int | None = None  # steps between two reports, one at the end among them
     log: str | None = None  # tensorboard or wandb
     log_to: Path = Path("logs")
+    device: str = "cpu"  # what training is done on
 
 
 def corrupted_for(planned: Plan, setup: Setup) -> Corrupted:
@@ -72,94 +73,66 @@ def sharpness_of(policy: Policy, step: int, corrupted: TransitionDataset, planne
 
 
 class Attempt:
-    """The state of one run while it runs, so that whatever breaks leaves one whole record."""
+    """The state of one run while it runs, alone or as one of a ``population`` of so many."""
 
-    def __init__(self, planned: Plan, setup: Setup, checkpoints: Checkpoints) -> None:
-        self.planned, self.setup, self.checkpoints = planned, setup, checkpoints
-        self.learner: Learner | None = None
-        self.taken = 0  # steps by this process
-        self.corrupted_sha256: str | None = None
+    def __init__(self, planned: Plan, setup: Setup, checkpoints: Checkpoints, population: int = 1) -> None:
+        self.planned, self.setup, self.checkpoints, self.population = planned, setup, checkpoints, population
+        self.outcome = "ok"
+        self.reason: str | None = None
+        self.corrupted: TransitionDataset | None = None
         self.audit: dict[str, Any] = {}
+        self.learner: Learner | None = None
+        self.resumable: Resumable | None = None
+        self.begin = 0  # the step that this process went on from
         self.evaluation: Evaluation | None = None
         self.curve: list[dict[str, float | int | None]] = []
         self.reports: list[dict[str, Any]] = []  # of sharpness
         self.telling = Telling(None, planned.spec, setup.log_to)
         self.seconds: dict[str, float] = {}
-        self.record: RunRecord | None = None
 
-    def run(self) -> RunRecord:
-        """Corrupt, train, evaluate; the record whatever happens, but for the lack of resources."""
+    @property
+    def corrupted_sha256(self) -> str | None:
+        """The hash of what it is trained on, None before there is any."""
+        return self.corrupted.sha256 if self.corrupted else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing has ended it yet."""
+        return self.outcome == "ok"
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within, what goes wrong is the algorithm's fault and the run's outcome, as :meth:`ended_by` has it."""
         try:
-            self.record = self.outcome()
-            return self.record
-        finally:
-            self.telling.end(self.record)
+            yield
+        except (Exception, SystemExit) as error:
+            self.ended_by(blamed(error, self.planned.spec.algorithm.name))
 
-    def outcome(self) -> RunRecord:
-        """As :meth:`run`, with the tracker still open."""
-        outcome, reason = "ok", None
+    def ended_by(self, error: BaseException) -> None:
+        """Makes an outcome of what was raised; raises what says nothing of the run, as a lack of resources."""
+        if isinstance(error, Diverged):
+            self.outcome, self.reason = "diverged", str(error)
+        elif isinstance(error, PluginError):
+            log.debug("the run failed", exc_info=error)
+            self.outcome, self.reason = "failed", str(error)
+        else:
+            raise error
+
+    def prepare(self) -> None:
+        """Corrupts the data and makes the learner, which stands where its newest checkpoint does."""
         require_memory(COPIES * self.planned.dataset.nbytes, "a run on this dataset")
         try:
             corrupted = self.timed("corrupt", lambda: corrupted_for(self.planned, self.setup))
-            self.corrupted_sha256, self.audit = corrupted.dataset.sha256, dict(corrupted.audit)
-            self.learn(corrupted.dataset)
-        except Diverged as error:
-            outcome, reason = "diverged", str(error)
         except PluginError as error:
-            log.debug("the run failed", exc_info=True)
-            outcome, reason = "failed", str(error)
-        return RunRecord(
-            spec=self.planned.spec,
-            command=self.planned.command,
-            options=self.planned.options,
-            outcome=outcome,
-            step=self.learner.step if self.learner else 0,
-            reason=reason,
-            corruption={"sha256": self.corrupted_sha256, "audit": self.audit},
-            evaluation=dataclasses.asdict(self.evaluation) if self.evaluation and outcome == "ok" else None,
-            score=self.score(self.evaluation) if self.evaluation and outcome == "ok" else None,
-            versions=versions(),
-            execution=self.execution(),
-            gate=dict(self.planned.dataset.provenance.get("gate", {})),
-        )
+            self.ended_by(error)
+            return
+        self.corrupted, self.audit = corrupted.dataset, dict(corrupted.audit)
+        with self.kept():
+            self.make_learner(corrupted.dataset)
 
-    def execution(self) -> dict[str, Any]:
-        """What it is trained on."""
-        return {
-            "device": "cpu",
-            "engine": self.learner.engine if self.learner else None,
-            "population": 1,
-            "threads": self.setup.threads,
-            "cpu": torch.backends.cpu.get_cpu_capability(),
-        }
-
-    def identity(self) -> dict[str, Any]:
-        """What the bytes of the training and its curve depend on; a checkpoint of anything else is of no use."""
-        scored = self.planned.score  # what was trained without has no curve to go on with
-        trained_on = {"run_id": self.planned.spec.run_id, "corrupted_sha256": self.corrupted_sha256, "scored": scored}
-        return {**trained_on, "execution": self.execution(), **platform(*TRAINED_BY)}
-
-    def learn(self, dataset: TransitionDataset) -> None:
-        """Training and the final evaluation; raises PluginError, naming the algorithm, for whatever breaks in it."""
-        name = self.planned.spec.algorithm.name
-        try:
-            training = self.train(dataset)
-            if not self.planned.score:
-                return
-            policy, env = training.learner.policy(), self.planned.spec.environment
-            with training.saved_when_stopped():
-                self.evaluation = self.timed("evaluate", lambda: evaluate(policy, env, FINAL_EPISODES))
-        except PluginError as error:
-            raise PluginError(f"algorithm {name!r} failed: {error}") from error
-        except CorruptBenchError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise lack_of(error) or PluginError(f"algorithm {name!r} raised {sentence(error)}") from error
-
-    def train(self, dataset: TransitionDataset) -> Resumable:
-        """All steps, with an evaluation of the policy every so many for the curve."""
+    def make_learner(self, dataset: TransitionDataset) -> None:
         spec = self.planned.spec
-        self.learner = learner = Learner(
+        self.learner = Learner(
             self.planned.agent,
             self.planned.optimizer,
             dataset,
@@ -167,44 +140,69 @@ class Attempt:
             steps=spec.steps,
             engine=self.setup.engine,
         )
-        state = sum(array.nbytes for array in learner.arrays().values())
+        state = sum(array.nbytes for array in self.learner.arrays().values())
         require_disk(self.checkpoints.folder, (KEPT + 2) * state, "a run with its checkpoints")
-        training = Resumable(learner, self.checkpoints, self.identity())
-        self.curve = training.notes.setdefault("curve", [])
-        self.reports = training.notes.setdefault("sharpness", []) if self.setup.track_sharpness else []
+        self.resumable = Resumable(self.learner, self.checkpoints, self.identity())
+        notes, self.begin = self.resumable.notes, self.learner.step
+        self.curve = notes.setdefault("curve", [])
+        self.reports = notes.setdefault("sharpness", []) if self.setup.track_sharpness else []
         self.telling = Telling(self.setup.log, spec, self.setup.log_to)
-        name, begin = spec.algorithm.name, learner.step
-        with tqdm(total=spec.steps, initial=begin, unit="step", desc=name, disable=None, smoothing=0.05) as bar:
-            for step in self.stops():
-                losses = self.timed("train", lambda step=step: training.reach(step, bar.update))  # type: ignore[misc]
-                self.taken = learner.step - begin
-                self.measure_sharpness(dataset, step)
-                due = self.planned.score and is_due(step, CURVE_EVERY, spec.steps)
-                if due and not any(point["step"] == step for point in self.curve):
-                    policy = learner.policy()
-                    with training.saved_when_stopped():
-                        point = self.timed("curve", lambda p=policy: evaluate(p, spec.environment, CURVE_EPISODES))  # type: ignore[misc]
-                    score = self.score(point)
-                    self.curve.append({"step": step, **score, **{f"loss_{k}": v for k, v in losses.items()}})
-                    self.telling.point(self.curve[-1])
-                    bar.set_postfix({k: f"{v:.1f}" for k, v in score.items() if v is not None})
-        return training
 
-    def stops(self) -> list[int]:
-        """The steps after which something is measured, the last one among them."""
-        steps = self.planned.spec.steps
-        every = {CURVE_EVERY, self.setup.track_sharpness or CURVE_EVERY}
-        return sorted({step for number in every for step in [*range(number, steps, number), steps]})
+    def identity(self) -> dict[str, Any]:
+        """What the bytes of the training and its curve depend on; a checkpoint of anything else is of no use."""
+        scored = self.planned.score  # what was trained without has no curve to go on with
+        trained_on = {"run_id": self.planned.spec.run_id, "corrupted_sha256": self.corrupted_sha256, "scored": scored}
+        return {**trained_on, "execution": self.execution(), **platform(*TRAINED_BY)}
 
-    def measure_sharpness(self, dataset: TransitionDataset, step: int) -> None:
+    def execution(self) -> dict[str, Any]:
+        """What it is trained on."""
+        return {
+            "device": self.setup.device,
+            "engine": self.learner.engine if self.learner else None,
+            "population": self.population,
+            "threads": self.setup.threads,
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            **gpu(self.setup.device),
+        }
+
+    def measure_sharpness(self) -> None:
         """A report, where one is asked for after this step and a run that goes on has none of it."""
         assert self.learner is not None
-        every, policy = self.setup.track_sharpness, self.learner.policy()
-        passed = self.learner.step != step  # before the checkpoint that it goes on from
-        if passed or not every or not is_due(step, every, self.planned.spec.steps):
+        assert self.corrupted is not None
+        every, step, corrupted = self.setup.track_sharpness, self.learner.step, self.corrupted
+        if not every or not is_due(step, every, self.planned.spec.steps):
             return
         if not self.reports or self.reports[-1]["step"] < step:
-            self.reports.append(self.timed("sharpness", lambda: sharpness_of(policy, step, dataset, self.planned)))
+            report = self.timed("sharpness", lambda: sharpness_of(self.policy, step, corrupted, self.planned))
+            self.reports.append(report)
+
+    def lacks_point(self) -> bool:
+        """Whether the curve is wanted and has none of this step."""
+        assert self.learner is not None
+        return self.planned.score and not any(point["step"] == self.learner.step for point in self.curve)
+
+    def add_point(self, evaluation: Evaluation) -> None:
+        """The curve's point of this step."""
+        assert self.learner is not None
+        losses = {f"loss_{name}": float(loss) for name, loss in self.learner.losses.items()}
+        self.curve.append({"step": self.learner.step, **self.score(evaluation), **losses})
+        self.telling.point(self.curve[-1])
+
+    def end_with(self, evaluation: Evaluation) -> None:
+        """The score that the run ends with."""
+        self.score(evaluation)  # raises where it is none
+        self.evaluation = evaluation
+
+    def shown(self) -> dict[str, str]:
+        """The scores of the curve's last point."""
+        scores = {name: self.curve[-1][name] for name in ("return_mean", "normalized_mean")} if self.curve else {}
+        return {name: f"{score:.1f}" for name, score in scores.items() if score is not None}
+
+    @property
+    def policy(self) -> Policy:
+        """As it is trained by now."""
+        assert self.learner is not None
+        return self.learner.policy()
 
     def score(self, evaluation: Evaluation) -> dict[str, float | None]:
         """Mean return and normalized score."""
@@ -218,15 +216,37 @@ class Attempt:
         try:
             return action()
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begin
+            self.took(name, time.monotonic() - begin)
+
+    def took(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    @functools.cached_property
+    def record(self) -> RunRecord:
+        """What became of it; asked for when nothing more is done."""
+        scored = self.evaluation if self.goes_on else None
+        return RunRecord(
+            spec=self.planned.spec,
+            command=self.planned.command,
+            options=self.planned.options,
+            outcome=self.outcome,
+            step=self.learner.step if self.learner else 0,
+            reason=self.reason,
+            corruption={"sha256": self.corrupted_sha256, "audit": self.audit},
+            evaluation=dataclasses.asdict(scored) if scored else None,
+            score=self.score(scored) if scored else None,
+            versions=versions(),
+            execution=self.execution(),
+            gate=dict(self.planned.dataset.provenance.get("gate", {})),
+        )
 
     def write(self, folder: Path) -> None:
         """Fills the run's folder; the manifest is written by who publishes it."""
-        assert self.record is not None
-        (folder / "record.json").write_text(self.record.text())
-        timing = {"seconds": self.seconds}
-        if self.taken:
-            timing["steps_per_second"] = {"train": self.taken / self.seconds["train"]}
+        record = self.record
+        (folder / "record.json").write_text(record.text())
+        timing: dict[str, Any] = {"seconds": self.seconds}
+        if self.learner and (taken := self.learner.step - self.begin):
+            timing["steps_per_second"] = {"train": taken / self.seconds["train"]}
         (folder / "timing.json").write_text(pretty(timing))
         if self.curve:
             losses = [f"loss_{objective.name}" for objective in self.planned.agent.objectives]
@@ -234,8 +254,8 @@ class Attempt:
             (folder / "curve.csv").write_text(text)
         if self.reports:
             (folder / SHARPNESS).write_text(text_of(self.reports))
-        if self.learner and self.record.outcome == "ok":
-            policy, algorithm = self.learner.policy(), self.planned.spec.algorithm
+        if self.learner and record.outcome == "ok":
+            policy, algorithm = self.policy, self.planned.spec.algorithm
             acting = [group for group in self.planned.agent.acting if group in policy.state]
             save_weights(folder / "policy.safetensors", policy, algorithm, acting or None)
             save_weights(folder / "agent.safetensors", policy, algorithm)
@@ -244,3 +264,17 @@ class Attempt:
 def is_due(step: int, every: int, steps: int) -> bool:
     """Whether something that is done every so many steps, and after the last, is done after this one."""
     return step % every == 0 or step == steps
+
+
+def blamed(error: BaseException, algorithm: str) -> BaseException:
+    """What is raised for an error while an algorithm trains or acts."""
+    if isinstance(error, PluginError):
+        return PluginError(f"algorithm {algorithm!r} failed: {error}")
+    if isinstance(error, CorruptBenchError):
+        return error
+    return lack_of(error) or PluginError(f"algorithm {algorithm!r} raised {sentence(error)}")
+
+
+def gpu(device: str) -> dict[str, str]:
+    """The name of a GPU; nothing of the CPU."""
+    return {} if device == "cpu" else {"gpu": torch.cuda.get_device_name(device)}

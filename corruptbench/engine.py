@@ -37,15 +37,15 @@ class Updating(Protocol):
         """One update."""
 
 
-def choose_update(trained: Updating, engine: str, what: str) -> None:
-    """Sets ``engine`` and ``update`` for the engine asked for.
+def choose_update(trained: Updating, engine: str, what: str, device: str = "cpu") -> None:
+    """Sets ``engine`` and ``update`` for the engine asked for, with tensors on ``device``.
 
     Where a step turns out not to be compilable, and needn't be, it is eager from its first call on.
     """
     trained.engine, trained.update = resolve_engine(engine), trained.step_as_written
     if trained.engine == "eager":
         return
-    fast = compiled(trained.step_as_written)
+    fast = compiled(trained.step_as_written, device)
 
     def first(indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
         trained.update = fast
@@ -62,8 +62,8 @@ def choose_update(trained: Updating, engine: str, what: str) -> None:
     trained.update = first
 
 
-def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
-    """``step`` as one C++ program without a call back into Python; it is compiled at its first call.
+def compiled(step: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
+    """``step`` compiled at its first call: on a CPU one C++ program without a call back into Python.
 
     docs/performance.md has what each option gains.
     """
@@ -72,7 +72,7 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     )  # torch's compiler takes two seconds to import, and an eager run needs none of it
 
     torch._dynamo.reset()  # each step compiles afresh, however many came before it in this process
-    options: dict[str, Any] = {"cpp_wrapper": True, "post_grad_custom_pre_pass": Once()}
+    options: dict[str, Any] = {"cpp_wrapper": device == "cpu", "post_grad_custom_pre_pass": Once()}
     return torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
 

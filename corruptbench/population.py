@@ -1,7 +1,7 @@
 """Runs of one algorithm that are trained together: what a GPU is good at, where one run leaves it idle."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,24 +9,33 @@ from torch import Tensor
 from corruptbench.algos.adam import Adam
 from corruptbench.batches import Table
 from corruptbench.engine import Update, choose_update
-from corruptbench.errors import UsageError
+from corruptbench.errors import Diverged, UsageError
 from corruptbench.step import Numbers, Step
-from corruptbench.train import Learner
+from corruptbench.train import CHECK_EVERY, Learner
 
 
 class Population:
     """Members differ in data, corruption, seed and any number of their algorithm, and share everything else.
 
-    A member is a :class:`Learner` made with the engine ``eager``. From here on its weights, moments and memory are rows
-    of the population's tensors, so that its state, its policy and its checks are what they are for a run alone; only
-    the last bits differ. Raises UsageError where members differ in what they must share.
+    A member is a :class:`Learner`. From here on its weights, moments and memory are rows of the population's tensors,
+    which lie on ``device``, so that its state, its policy and its checks are what they are for a run alone; only the
+    last bits differ. Raises UsageError where members differ in what they must share.
+
+    A member that diverges has left: it stays at the step where that was seen, and is found in ``diverged`` under its
+    number, with the error that it would have raised alone. The others go on.
     """
 
-    def __init__(self, members: Sequence[Learner], *, engine: str = "auto") -> None:
+    def __init__(self, members: Sequence[Learner], *, engine: str = "auto", device: str | torch.device = "cpu") -> None:
         self.members, first = tuple(members), members[0]
         require_shared(members)
-        self.take = Step(first.agent, first.optimizer, first.shapes, differing(members))
-        self.weights = {name: torch.stack([m.weights[name] for m in members]) for name in first.weights}
+        self.step, self.steps, self.device = first.step, first.steps, torch.device(device)
+        self.losses: dict[str, Tensor] = {}  # of the last step, ``(M,)`` by objective
+        self.left: set[int] = set()
+        self.diverged: dict[int, Diverged] = {}
+        numbers = differing(members)
+        own = {whose: {name: value.to(device) for name, value in found.items()} for whose, found in numbers.items()}
+        self.take = Step(first.agent, first.optimizer, first.shapes, own)
+        self.weights = {name: torch.stack([m.weights[name] for m in members]).to(device) for name in first.weights}
         self.moments = {name: Adam(self.weights[name]) for name in first.moments}
         for i, member in enumerate(members):
             for name, moments in member.moments.items():
@@ -35,7 +44,7 @@ class Population:
                 moments.first, moments.second = shared.first[i], shared.second[i]
             member.weights = {name: weights[i] for name, weights in self.weights.items()}
         self.memory = {
-            group: {name: torch.stack([m.memory[group][name] for m in members]) for name in memory}
+            group: {name: torch.stack([m.memory[group][name] for m in members]).to(device) for name in memory}
             for group, memory in first.memory.items()
         }
         for i, member in enumerate(members):
@@ -43,33 +52,66 @@ class Population:
                 group: {name: values[i] for name, values in memory.items()} for group, memory in self.memory.items()
             }
         rows = max(len(member.table) for member in members)
-        self.values = first.table.values.new_zeros(len(members), rows, first.table.values.shape[1])
+        self.values = first.table.values.new_zeros(len(members), rows, first.table.values.shape[1], device=device)
         for i, member in enumerate(members):
             self.values[i, : len(member.table)] = member.table.values
             member.table = dataclasses.replace(member.table, values=self.values[i, : len(member.table)])
-        self.offsets = rows * torch.arange(len(members))[:, None]
+        self.offsets = rows * torch.arange(len(members), device=device)[:, None]
         self.engine: str
         self.update: Update
-        choose_update(self, engine, f"a population of {first.agent.name}")
+        choose_update(self, engine, f"a population of {first.agent.name}", self.device.type)
 
-    def advance(self, count: int) -> list[dict[str, float]]:
-        """Takes ``count`` steps; the last step's losses of each member, who raises Diverged where it is checked."""
-        losses: dict[str, Tensor] = {}
+    def advance(self, count: int, on_step: Callable[[], object] = lambda: None) -> list[dict[str, float]]:
+        """Takes ``count`` steps and returns the last step's losses of each member; ``on_step`` is called after each."""
         for _ in range(count):
-            for member in self.members:
+            for member in self.standing:
                 member.renew()
                 member.step += 1
-            first = self.members[0]
-            for update in first.updates(first.step):
-                indices = torch.stack([member.indices(update) for member in self.members])
-                rates = torch.stack([member.rates(update) for member in self.members], 1)
-                drawn = [member.noise(update) for member in self.members]
-                noise = {name: torch.stack([own[name] for own in drawn]) for name in drawn[0]}
-                losses = self.update(indices, rates, noise)
-        return [{name: float(loss[i]) for name, loss in losses.items()} for i in range(len(self.members))]
+            self.step += 1
+            for update in self.members[0].updates(self.step):
+                self.losses = self.update(*self.inputs(update))
+            if self.step % CHECK_EVERY == 0 or self.step == self.steps:
+                self.check()
+            on_step()
+        self.tell()
+        return [{name: float(loss) for name, loss in member.losses.items()} for member in self.members]
+
+    @property
+    def standing(self) -> list[Learner]:
+        """The members that have not left."""
+        return [member for i, member in enumerate(self.members) if i not in self.left]
+
+    def leave(self, number: int) -> None:
+        """A member stays at this step; what is computed for it from now on is nothing that anyone sees."""
+        self.left.add(number)
+
+    def inputs(self, update: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Rows ``(M, batch)``, rates ``(3 + n, M, 1)`` and noise ``(M, P)`` by objective of one update."""
+        indices = torch.stack([member.indices(update) for member in self.members])
+        rates = torch.stack([member.rates(update) for member in self.members], 1)
+        drawn = [member.noise(update) for member in self.members]
+        noise = {name: torch.stack([own[name] for own in drawn]).to(self.device) for name in drawn[0]}
+        return indices.to(self.device), rates.to(self.device), noise
+
+    def tell(self) -> None:
+        """Gives the members that stand their losses."""
+        for i, member in enumerate(self.members):
+            if i not in self.left:
+                member.losses = {name: loss[i] for name, loss in self.losses.items()}
+
+    def check(self) -> None:
+        """Looks for members whose losses or weights are not finite."""
+        self.tell()
+        for i, member in enumerate(self.members):
+            if i not in self.left:
+                try:
+                    member.check(member.losses)
+                except Diverged as error:
+                    self.diverged[i] = error
+                    self.leave(i)
 
     def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One update of every member: rows ``(M, batch)``, rates ``(3 + n, M, 1)``, noise ``(M, P)`` by objective."""
+        """One update of every member, of what :meth:`inputs` gives."""
         table: Table = self.members[0].table
         chosen = self.values.flatten(0, 1).index_select(0, (indices + self.offsets).flatten())
         batch = table.split(chosen.view(*indices.shape, -1))

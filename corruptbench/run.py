@@ -1,6 +1,8 @@
 """One run: request -> plan (everything resolved and checked, an attack's surrogate at hand) -> record."""
 
+import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import PluginError, UsageError, sentence
 from corruptbench.modifiers import require_heeded
 from corruptbench.optimizers import optimizer_for, spec_of
-from corruptbench.records import RunRecord
+from corruptbench.records import RECORD, RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.request import Plan, RunRequest, preset, seeds
 from corruptbench.rng import stream
@@ -25,6 +27,7 @@ from corruptbench.spec import AlgorithmSpec, RunSpec
 from corruptbench.store import check_manifest, claimed, probe_writable, publish
 from corruptbench.surrogates import require_critics, surrogate_of_run
 from corruptbench.trained import trained_run
+from corruptbench.training import carry_out
 from corruptbench.types import Surrogate, TransitionDataset
 
 log = logging.getLogger(__name__)
@@ -117,27 +120,46 @@ def execute(planned: Plan, out: Path, setup: Setup = DEFAULT, *, force: bool = F
     What is under way lies in ``out/.<run id>``: every so many steps a checkpoint, from which the next call goes on. A
     record with the outcome ``failed`` is tried again. Raises ResourceError where there is no room or no right to write.
     """
-    folder = out / planned.spec.run_id
-    work = under_way(planned, out)
+    return execute_all([planned], out, setup, force=force)[0]
+
+
+def execute_all(plans: Sequence[Plan], out: Path, setup: Setup = DEFAULT, *, force: bool = False) -> list[RunRecord]:
+    """As :func:`execute`, of different runs; those that are to be trained are members of one population."""
     if setup.track_sharpness is not None:
-        check_every(setup.track_sharpness, planned.spec.steps)
-    record = None if force else finished(planned, folder)
-    if record is None or work.exists():
-        probe_writable(out)
-        torch.set_num_threads(setup.threads)
-        with claimed(work):
+        for planned in plans:
+            check_every(setup.track_sharpness, planned.spec.steps)
+    with contextlib.ExitStack() as claims:
+        left = []
+        for planned in plans:
+            folder, work = out / planned.spec.run_id, under_way(planned, out)
+            if not force and finished(planned, folder) and not work.exists():
+                continue
+            probe_writable(out)
+            claims.enter_context(claimed(work))
             checkpoints = Checkpoints(work, setup.checkpoint_every, anew=True)
-            record = None if force else finished(planned, folder)  # by now
-            if record is None:
-                if (folder / "record.json").is_file() and not force:
-                    log.info("%s holds a run that failed or has no score: trying it again", folder)
-                attempt = Attempt(planned, setup, checkpoints)
-                record = attempt.run()
-                publish(folder, attempt.write, replace=True)
-                if record.outcome != "failed":
-                    checkpoints.remove()
-                return record
-            checkpoints.remove()  # of a process that was killed between its last two acts
+            if not force and finished(planned, folder):  # by now, or by a process killed between its last two acts
+                checkpoints.remove()
+                continue
+            if (folder / RECORD).is_file() and not force:
+                log.info("%s holds a run that failed or has no score: trying it again", folder)
+            left.append((planned, checkpoints))
+        torch.set_num_threads(setup.threads)
+        attempts = {p.spec.run_id: Attempt(p, setup, checkpoints, len(left)) for p, checkpoints in left}
+        carry_out(list(attempts.values()), setup)
+        for run_id, attempt in attempts.items():
+            publish(out / run_id, attempt.write, replace=True)
+            if attempt.outcome != "failed":
+                attempt.checkpoints.remove()
+    return [
+        attempts[planned.spec.run_id].record if planned.spec.run_id in attempts else found(planned, out, setup)
+        for planned in plans
+    ]
+
+
+def found(planned: Plan, out: Path, setup: Setup) -> RunRecord:
+    """The record of a finished run, whose sharpness is measured if that is asked for and was not done."""
+    folder = out / planned.spec.run_id
+    record = RunRecord.read(folder / RECORD)
     log.info("%s holds this run already (%s); --force does it again", folder, record.outcome)
     if lacks_report(record, folder, setup):
         log.info("its sharpness was not measured: that is done now")
@@ -158,9 +180,9 @@ def lacks_report(record: RunRecord, folder: Path, setup: Setup) -> bool:
 
 def finished(planned: Plan, folder: Path) -> RunRecord | None:
     """The record that a run left, None where there is none or it is one to be tried again."""
-    if not (folder / "record.json").is_file():
+    if not (folder / RECORD).is_file():
         return None
     check_manifest(folder)
-    found = RunRecord.read(folder / "record.json")
+    found = RunRecord.read(folder / RECORD)
     unscored = planned.score and found.outcome == "ok" and found.score is None
     return None if found.outcome == "failed" or unscored else found

@@ -24,7 +24,7 @@ from corruptbench.errors import IntegrityError, UsageError
 from corruptbench.links import without_links
 from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.registry import source_sha256
-from corruptbench.resume import Resumable
+from corruptbench.resume import Resumable, Training
 from corruptbench.rng import PROTOCOL, seed_from
 from corruptbench.spec import AlgorithmSpec
 from corruptbench.store import claimed, key_of, pretty, publish, read_json, sha256_file
@@ -178,7 +178,7 @@ def write_surrogate(
     torch.set_num_threads(1)  # whatever the run that needs it uses: another number gives other last bits
     try:
         learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
-        training = Resumable(learner, checkpoints, _key(dataset, learner.engine))
+        training = Training([Resumable(learner, checkpoints, _key(dataset, learner.engine))], learner)
         begin = learner.step
         with tqdm(total=STEPS, initial=begin, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
             training.reach(STEPS, bar.update)

@@ -126,6 +126,11 @@ class Learner:
         widths = self.table.observation_dim, self.table.action_dim
         return self.agent.init(*widths, lambda name: stream(self.seed, *purpose, name))
 
+    def fresh_here(self, purpose: str) -> State:
+        """As :meth:`fresh`, for this step, on the device of the weights."""
+        start = self.fresh(purpose, self.step)
+        return {group: [p.to(self.weights[group].device) for p in params] for group, params in start.items()}
+
     def renew(self) -> None:
         """Resets and shrinks what is due after the steps taken so far; to be called before the next one."""
         if is_due(self.agent, self.step):
@@ -133,7 +138,7 @@ class Learner:
                 group: [unflatten(moment, self.shapes[group]) for moment in (adam.first, adam.second)]
                 for group, adam in self.moments.items()
             }
-            renew_(self.agent, self.step, self.state, moments, lambda purpose: self.fresh(purpose, self.step))
+            renew_(self.agent, self.step, self.state, moments, self.fresh_here)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights, moments, memory ``(P,)`` and the last losses by name: with its number, the state of training."""
@@ -143,10 +148,10 @@ class Learner:
         for group, moments in self.moments.items():
             tensors |= {f"first.{group}": moments.first, f"second.{group}": moments.second}
         tensors |= {f"loss.{name}": loss for name, loss in self.losses.items()}
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
     def restore(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Stands where :meth:`arrays` was asked for, after ``step`` steps."""
+        """Stands where :meth:`arrays` was asked for, after ``step`` steps; before it is a member of a population."""
         self.step = step
         self.losses = {name: torch.zeros((), dtype=self.dtype) for name in (o.name for o in self.agent.objectives)}
         for name, values in self.arrays().items():
@@ -201,12 +206,13 @@ class Learner:
                 raise Diverged(f"step {self.step}: weights of {group} are not finite")
 
     def policy(self) -> "Policy":
-        """The actor as the optimizer shows it after this step."""
+        """The actor as the optimizer shows it after this step, in the memory of the CPU."""
         shown = {
             group: self.optimizer.shown(self.weights[group], memory, self.step, self.steps)
             for group, memory in self.memory.items()
         }
-        return Policy(self.agent, self.take.state({**self.weights, **shown}), self.normalisation)
+        weights = {group: weights.cpu() for group, weights in {**self.weights, **shown}.items()}
+        return Policy(self.agent, self.take.state(weights), self.normalisation)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "faults"))
 
 from fault_children import child, command, hashes, in_turn, killed_at, sweep_arguments
 
-from corruptbench import attempt
+from corruptbench import training
 from corruptbench.sweep import sweep
 
 COLLECT = ["data", "collect", "--env", "Pendulum-v1", "--policy", "random", "--steps", "1000", "--name", "pendulum"]
@@ -33,7 +33,7 @@ def sweep_of_two(folder: Path) -> Callable[[], int]:
 def main(what: str) -> None:
     action = {"collection": collection, "sweep": sweep_of_two}[what]
     sweep.here = in_turn
-    attempt.FINAL_EPISODES, attempt.CURVE_EPISODES, attempt.CURVE_EVERY = 2, 1, 10
+    training.FINAL_EPISODES, training.CURVE_EPISODES, training.CURVE_EVERY = 2, 1, 10
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

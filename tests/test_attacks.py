@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_report import HOPPER, record, summary_of, tables
 
-from corruptbench import attempt, corrupting, surrogates
+from corruptbench import corrupting, surrogates, training
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.corrupting import computed_or_cached, corrupt, corruption_spec, named_corruption
@@ -36,8 +36,8 @@ SEED = unit_seeds(0)[1]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     """Few episodes, a surrogate of 20 steps, a cache of its own."""
-    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
+    monkeypatch.setattr(training, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(training, "CURVE_EPISODES", 1)
     monkeypatch.setattr(surrogates, "STEPS", 20)
     monkeypatch.setattr(surrogates, "write_surrogate", partial(surrogates.write_surrogate, engine="eager"))
     monkeypatch.setenv("CORRUPTBENCH_CACHE", str(tmp_path / "cache"))

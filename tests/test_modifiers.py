@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import grad
 from torch.func import hessian as exact_hessian
 
-from corruptbench import attempt
+from corruptbench import attempt, training
 from corruptbench.algos.adam import corrected
 from corruptbench.algos.agent import MODIFIERS, options_of
 from corruptbench.algos.networks import Kind, init_mlp, mlp
@@ -462,8 +462,8 @@ def test_settings_that_make_no_sense(settings, message):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
+    monkeypatch.setattr(training, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(training, "CURVE_EPISODES", 1)
 
 
 def run(file, out, algo, *more, steps=30, code=0):

@@ -14,7 +14,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from corruptbench import attempt, corrupting
+from corruptbench import corrupting, training
 from corruptbench import run as running
 from corruptbench.cli import main
 from corruptbench.cli import run as verb
@@ -31,8 +31,8 @@ def restored(monkeypatch, tmp_path):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(corrupting, "can_be_isolated", lambda *_: False)  # that has a file of tests to itself
-    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(attempt, "CURVE_EPISODES", 2)
+    monkeypatch.setattr(training, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(training, "CURVE_EPISODES", 2)
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:

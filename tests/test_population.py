@@ -10,7 +10,8 @@ from builders import random_dataset
 
 from corruptbench.algos.losses import quantile
 from corruptbench.errors import Diverged, UsageError
-from corruptbench.optimizers import optimizer_for
+from corruptbench.optimizers import OPTIMIZERS, optimizer_for
+from corruptbench.optimizers.perturbed import Perturbed
 from corruptbench.population import Population, differing
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
@@ -28,7 +29,8 @@ def member(name, i, optimizer="adam", *, dtype=torch.float64, **settings):
     """Members have datasets of different lengths, and with SAM radii of their own."""
     own = {key: values[i] for key, values in NUMBERS.get(name, {}).items()} | settings
     agent = ALGORITHMS.get(name)(**({"hidden": (16, 16), "batch_size": 16} | own))
-    chosen = optimizer_for(agent, optimizer, rho=None if optimizer == "adam" else 0.05 * (i + 1))
+    radial = issubclass(OPTIMIZERS[optimizer], Perturbed)
+    chosen = optimizer_for(agent, optimizer, rho=0.05 * (i + 1) if radial else None)
     dataset = random_dataset(rows=300 + 40 * i, seed=i)
     return Learner(agent, chosen, dataset, seed=10 + i, steps=1_000, engine="eager", dtype=dtype)
 
@@ -80,6 +82,24 @@ def test_the_compiled_population_stays_near_for_50_steps():
     for single, inside in zip(alone, together, strict=True):
         single.advance(50)
         assert reference.relative_distance(inside.state, single.state) <= 1e-4
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_all_of_a_step_lies_on_the_device(name, optimizer):
+    """PyTorch's device without memory refuses what lies elsewhere, as a GPU would, and needs none."""
+    together = members(name, optimizer, dtype=torch.float32)
+    population = Population(together, engine="eager", device="meta")
+    inputs = population.inputs(1)
+    given = [*inputs[:2], *inputs[2].values(), population.offsets, population.values]
+    losses = population.update(*inputs)
+    left = [tensor for m in together for group in (m.weights, *m.memory.values()) for tensor in group.values()]
+    moments = [tensor for m in together for adam in m.moments.values() for tensor in (adam.first, adam.second)]
+    assert {tensor.device.type for tensor in (*given, *losses.values(), *left, *moments)} == {"meta"}
+    anew = [p for params in together[0].fresh_here("reset").values() for p in params]
+    assert {p.device.type for p in anew} == {"meta"}
+    with pytest.raises(RuntimeError, match="device"):
+        population.update(inputs[0], torch.ones(inputs[1].shape), inputs[2])
 
 
 def test_members_of_equal_numbers_differ_in_seed_and_data_alone():

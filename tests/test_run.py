@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from builders_steps import steps_of, write
 
-from corruptbench import attempt
+from corruptbench import attempt, training
 from corruptbench import run as running
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
@@ -50,8 +50,8 @@ EPISODES = 4
 @pytest.fixture(autouse=True)
 def few_episodes(monkeypatch):
     """A hundred episodes are run in processes of their own, once; here they would only take time."""
-    monkeypatch.setattr(attempt, "FINAL_EPISODES", EPISODES)
-    monkeypatch.setattr(attempt, "CURVE_EPISODES", 2)
+    monkeypatch.setattr(training, "FINAL_EPISODES", EPISODES)
+    monkeypatch.setattr(training, "CURVE_EPISODES", 2)
 
 
 def tiny(algo="iql"):
@@ -87,8 +87,8 @@ def finished(small_file, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             patch.setenv(name, "1")
-        patch.setattr(attempt, "FINAL_EPISODES", EPISODES)
-        patch.setattr(attempt, "CURVE_EPISODES", 2)
+        patch.setattr(training, "FINAL_EPISODES", EPISODES)
+        patch.setattr(training, "CURVE_EPISODES", 2)
         assert main(arguments_for(small_file, out)) == 0
     return only_folder(out)
 
@@ -208,7 +208,7 @@ def test_the_last_point_of_a_curve_is_the_policy_at_the_end(small_file, tmp_path
     """Evaluating on the way moves nothing: the weights are those of a run that is never looked at."""
     planned = plan(request_for(small_file))
     for every in (15, 40):
-        monkeypatch.setattr(attempt, "CURVE_EVERY", every)
+        monkeypatch.setattr(training, "CURVE_EVERY", every)
         execute(planned, tmp_path / str(every), Setup(engine="eager"))
     often, once = (tmp_path / every / planned.spec.run_id for every in ("15", "40"))
     assert [line.split(",")[0] for line in (often / "curve.csv").read_text().splitlines()] == ["step", "15", "30", "40"]
@@ -374,7 +374,7 @@ def test_a_run_without_a_score_needs_no_environment(small_file, tmp_path, monkey
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(attempt, "evaluate", no_environment)
+        patch.setattr(training, "evaluate_all", no_environment)
         patch.setattr(running, "make", no_environment)
         assert main(arguments_for(small_file, tmp_path / "a", "--no-score")) == 0
     folder = only_folder(tmp_path / "a")

@@ -10,7 +10,7 @@ from builders import random_dataset
 from torch.func import grad
 from torch.func import hessian as exact_hessian
 
-from corruptbench import attempt
+from corruptbench import attempt, training
 from corruptbench.attempt import Setup
 from corruptbench.batches import measured_rows
 from corruptbench.cli import main
@@ -311,8 +311,8 @@ def test_how_often_it_may_be_tracked():
 def small(monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
+    monkeypatch.setattr(training, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(training, "CURVE_EPISODES", 1)
     monkeypatch.setattr(attempt, "Effort", lambda: EFFORT)
 
 

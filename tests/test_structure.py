@@ -61,7 +61,7 @@ LEVELS = (
         "corrupting",
         "sharpness",
     ),
-    ("request", "trackers", "attempt", "run", "collect", "bench", "workers"),
+    ("request", "trackers", "attempt", "training", "run", "collect", "bench", "workers"),
     ("learners", "suites", "tables", "sweep", "contents", "verify", "submission"),
     ("page",),
     ("landscape",),

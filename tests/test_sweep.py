@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from corruptbench import attempt
+from corruptbench import training
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.cli import run as run_verb
@@ -43,8 +43,8 @@ def few_episodes(monkeypatch):
     """``main`` fixes the number of threads in the environment; other tests keep theirs."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(attempt, "FINAL_EPISODES", 2)
-    monkeypatch.setattr(attempt, "CURVE_EPISODES", 1)
+    monkeypatch.setattr(training, "FINAL_EPISODES", 2)
+    monkeypatch.setattr(training, "CURVE_EPISODES", 1)
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def in_turn(monkeypatch):
     """Commands are done in this process; what was done stands in the list."""
     done = []
 
-    def launch(commands, *, out, workers):
-        for number, command in enumerate(commands):
-            done.append(command)
-            yield number, main([*command, "--out", str(out)])
+    def launch(jobs, *, out, workers):
+        for number, job in enumerate(jobs):
+            done.append(job.command)
+            yield number, main([*job.command, "--out", str(out)])
 
     monkeypatch.setattr(sweeping, "here", launch)
     return done
@@ -185,6 +185,9 @@ def test_only_takes_alternatives_of_one_key_and_the_meeting_of_two():
         "algorithm": (["--algo", "bcc"], "unknown algorithm 'bcc'"),
         "dataset": (["--dataset", "hoper-replay"], "did you mean 'hopper-replay'?"),
         "address": (["--address", "auto"], "--address is of a Ray cluster: add --launcher ray"),
+        "population": (["--population", "0"], "--population is 0, allowed is 1 and above"),
+        "two ways": (["--population", "2", "--workers", "2"], "neither --workers nor --launcher goes with it"),
+        "device": (["--device", "cuda:77"], "--device is 'cuda:77', and PyTorch 2.13.0"),
         "optimizer": (["--algo", "bc+adma"], "did you mean 'adam'?"),
         "its setting": (
             ["--algo", "bc+gsam:alpah=1"],
@@ -243,9 +246,9 @@ def reference(small_file, tmp_path_factory):
             ]
             todo = jobs(requests[::order], out, Setup(engine="eager"))
 
-            def launch(commands, out=out):
-                for number, command in enumerate(commands):
-                    yield number, main([*command, "--out", str(out)])
+            def launch(jobs, out=out):
+                for number, job in enumerate(jobs):
+                    yield number, main([*job.command, "--out", str(out)])
 
             assert all(swept.ok for swept in sweep(todo, launch, out, 1))
             found[order] = hashes(out)
@@ -388,9 +391,9 @@ def test_what_is_killed_is_begun_again_and_what_is_lost_is_named(tmp_path):
     """The first run is killed once, the second as often as it is begun, the third leaves nothing."""
     begun, codes = [], {"a": [-9], "b": [-9] * 9, "c": [3]}
 
-    def launch(commands):
-        for number, command in enumerate(commands):
-            name = command[-1]
+    def launch(jobs):
+        for number, job in enumerate(jobs):
+            name = job.arguments[-1]
             begun.append(name)
             yield number, codes[name].pop(0) if codes[name] else 0
 
@@ -404,7 +407,7 @@ def test_what_is_killed_is_begun_again_and_what_is_lost_is_named(tmp_path):
 def test_a_run_without_room_stops_the_sweep_and_ends_the_others(tmp_path):
     closed = []
 
-    def launch(commands):
+    def launch(jobs):
         try:
             yield 0, 5
             pytest.fail("it went on")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corruptbench import attempt, trackers
+from corruptbench import attempt, trackers, training
 from corruptbench.cli import main
 from corruptbench.records import read_records
 
@@ -21,7 +21,7 @@ def words(small_file, tmp_path, monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     for name, value in (("FINAL_EPISODES", 2), ("CURVE_EPISODES", 1), ("CURVE_EVERY", 10)):
-        monkeypatch.setattr(attempt, name, value)
+        monkeypatch.setattr(training, name, value)
     return [*ARGUMENTS, "--dataset", f"file:{small_file}", "--env", "Hopper-v5", "--log-to", str(tmp_path / "logs")]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from corruptbench.cli.parser import Parser
 from corruptbench.cli.source import (
     NAMES,
+    add_device,
     add_log_options,
     add_plugin_timeout,
     add_source_options,
@@ -115,6 +116,7 @@ def build_parser(algo: str | None, optimizer: str | None = None) -> Parser:
     how.add_argument(
         "--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler, else eager"
     )
+    add_device(how)
     how.add_argument(
         "--json", action="store_true", help="print the record instead of the table, of an ensemble a list of them"
     )

@@ -46,6 +46,11 @@ def add_log_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--log-to", type=Path, default=Path("logs"), help="folder of what is logged")
 
 
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """What training is done on."""
+    parser.add_argument("--device", default="cpu", help="what training is done on: cpu, cuda, or cuda:1 for the second")
+
+
 def add_track_sharpness(parser: argparse._ActionsContainer) -> None:
     """How often a run's sharpness is measured."""
     parser.add_argument(
@@ -76,7 +81,21 @@ def setup_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
         plugin_timeout(options),
         options.track_sharpness,
         **log_options(options),
+        device=device(options.device),
     )
+
+
+def device(text: str) -> str:
+    """The device that was asked for; raises UsageError for one that PyTorch does not see here."""
+    if text == "cpu":
+        return text
+    import torch
+
+    seen = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    seen += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if text not in seen:
+        raise UsageError(f"--device is {text!r}, and PyTorch {torch.__version__} sees {', '.join(seen)} here")
+    return text
 
 
 def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: ignore[no-untyped-def]

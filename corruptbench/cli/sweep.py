@@ -13,6 +13,7 @@ from pathlib import Path
 from corruptbench.cli.parser import Parser
 from corruptbench.cli.source import (
     NAMES,
+    add_device,
     add_log_options,
     add_plugin_timeout,
     add_source_options,
@@ -26,7 +27,7 @@ LAUNCHERS = ("local", "ray")
 
 def main(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
-    for name in ("threads", "workers", "checkpoint_every"):
+    for name in ("threads", "workers", "checkpoint_every", "population"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} is {value}, allowed is 1 and above")
@@ -101,6 +102,12 @@ def build_parser() -> Parser:
     how = parser.add_argument_group("how it is run")
     how.add_argument("--dry-run", action="store_true", help="say what there is to do, how long it takes, and stop")
     how.add_argument("--workers", type=int, help="runs side by side (default: 1; on Ray as many as there is room for)")
+    how.add_argument(
+        "--population",
+        type=int,
+        metavar="N",
+        help="train up to N runs of one algorithm at once in this process, in place of workers: for a GPU",
+    )
     how.add_argument("--launcher", choices=LAUNCHERS, default="local", help="ray: a Ray cluster's workers (extra ray)")
     how.add_argument("--address", help="the Ray cluster, as auto or HOST:PORT (default: one is started here)")
     how.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with what you name")
@@ -111,6 +118,7 @@ def build_parser() -> Parser:
     add_log_options(how)
     how.add_argument("--threads", type=int, default=1, help="threads of each run; another number gives other last bits")
     how.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")
+    add_device(how)
     how.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -129,7 +137,10 @@ def asked_for(selected, options: argparse.Namespace):  # type: ignore[no-untyped
 def launcher(options: argparse.Namespace, setup):  # type: ignore[no-untyped-def]
     """What does the commands, and how many at a time."""
     from corruptbench.sweep.sweep import here
+    from corruptbench.sweep.together import together
 
+    if options.population is not None and (options.workers is not None or options.launcher != "local"):
+        raise UsageError("--population trains in this process: neither --workers nor --launcher goes with it")
     if options.launcher == "ray":
         from corruptbench.sweep.cluster import connect, on_ray
 
@@ -137,6 +148,8 @@ def launcher(options: argparse.Namespace, setup):  # type: ignore[no-untyped-def
         return partial(on_ray, out=options.out, threads=setup.threads, room=room), room
     if options.address is not None:
         raise UsageError("--address is of a Ray cluster: add --launcher ray")
+    if options.population is not None:
+        return partial(together, out=options.out, setup=setup, size=options.population), 1
     workers = options.workers or 1
     return partial(here, out=options.out, workers=workers), workers
 

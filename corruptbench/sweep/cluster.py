@@ -19,8 +19,9 @@ from corruptbench.links import without_links
 from corruptbench.names import check_name
 from corruptbench.records import RUN_ID
 from corruptbench.store import MANIFEST, check_manifest, key_of, publish, remove
-from corruptbench.sweep.sweep import RETRIES, here
-from corruptbench.workers import PATIENCE
+from corruptbench.sweep.jobs import Job
+from corruptbench.sweep.sweep import RETRIES
+from corruptbench.workers import PATIENCE, as_they_end
 
 
 def connect(address: str | None, workers: int | None, threads: int) -> int:
@@ -46,20 +47,18 @@ def connect(address: str | None, workers: int | None, threads: int) -> int:
     return found if workers is None else min(found, workers)
 
 
-def on_ray(
-    commands: Sequence[Sequence[str]], *, out: Path, threads: int, room: int
-) -> Generator[tuple[int, int], None, None]:
+def on_ray(jobs: Sequence[Job], *, out: Path, threads: int, room: int) -> Generator[tuple[int, int], None, None]:
     """As :func:`corruptbench.sweep.sweep.here`, on the cluster that :func:`connect` joined."""
     import ray
 
     task = ray.remote(num_cpus=threads, max_retries=RETRIES)(_task)
-    waiting = deque(enumerate(commands))
+    waiting = deque(enumerate(jobs))
     running: dict[Any, int] = {}
     try:
         while waiting or running:
             while waiting and len(running) < room:
-                number, arguments = waiting.popleft()
-                running[task.remote(arguments)] = number
+                number, job = waiting.popleft()
+                running[task.remote(job.command)] = number
             (ended,), _ = ray.wait(list(running), num_returns=1)
             number = running.pop(ended)
             try:
@@ -81,7 +80,7 @@ def on_ray(
 def _task(arguments: Sequence[str]) -> tuple[int, dict[str, dict[str, bytes]]]:
     """One command on a worker: its exit code, and what it left, as run id -> file name -> content."""
     out = without_links(cache(), cache() / "ray" / key_of(list(arguments)))
-    with closing(here([arguments], out=out, workers=1)) as ends:
+    with closing(as_they_end([[*arguments, "--out", str(out)]], 1)) as ends:
         ((_, code),) = ends
     runs = {}
     for folder in out.glob("*/"):

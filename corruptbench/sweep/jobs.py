@@ -42,6 +42,11 @@ class Job:
         return learner_text(self.request)
 
     @property
+    def command(self) -> list[str]:
+        """What ``corruptbench`` is called with, but for the folder of the results."""
+        return ["run", *self.arguments]
+
+    @property
     def label(self) -> str:
         return f"{self.learner} {self.request.corrupt} {self.request.dataset} unit {self.request.unit}"
 

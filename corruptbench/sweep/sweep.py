@@ -16,17 +16,17 @@ from corruptbench.sweep.jobs import Job
 from corruptbench.sweep.pace import hours, measured
 from corruptbench.workers import as_they_end
 
-Launcher = Callable[[Sequence[Sequence[str]]], Generator[tuple[int, int], None, None]]
-"""Does ``corruptbench`` with each list of arguments and yields number and exit code of each as it ends, minus the
-signal where one ended it; closing it ends those under way."""
+Launcher = Callable[[Sequence[Job]], Generator[tuple[int, int], None, None]]
+"""Does each job and yields its number and the exit code of its process as it ends, minus the signal where one ended it;
+closing it ends those under way."""
 
 RETRIES = 2
 """How often a run is begun again whose process was killed. It goes on from its checkpoint."""
 
 
-def here(commands: Sequence[Sequence[str]], *, out: Path, workers: int) -> Generator[tuple[int, int], None, None]:
-    """The launcher of this machine, with results in ``out``."""
-    return as_they_end([[*command, "--out", str(out)] for command in commands], workers)
+def here(jobs: Sequence[Job], *, out: Path, workers: int) -> Generator[tuple[int, int], None, None]:
+    """The launcher of this machine, with results in ``out``: each job is a process of its own."""
+    return as_they_end([[*job.command, "--out", str(out)] for job in jobs], workers)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def sweep(jobs: Sequence[Job], launch: Launcher, out: Path, workers: int) -> lis
     with _View(swept, out, workers) as view:
         for last in (False,) * RETRIES + (True,):
             killed = []
-            with contextlib.closing(launch([["run", *jobs[number].arguments] for number in left])) as ends:
+            with contextlib.closing(launch([jobs[number] for number in left])) as ends:
                 for index, code in ends:
                     job = jobs[left[index]]
                     if code == ResourceError.exit_code:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from corruptbench import attempt
+from corruptbench import training
 from corruptbench.cli import main
+from corruptbench.sweep.jobs import Job
 
 ALGORITHM = ["--algo", "iql", "--iql.hidden", "8,8", "--iql.batch-size", "16"]
 STEPS, EVERY = 40, 20
@@ -32,7 +33,7 @@ def arguments_for(file: Path, out: Path, *more: str) -> list[str]:
 def few_episodes(patch) -> None:
     """Two episodes in place of a hundred, and a curve every 10 steps."""
     for name, value in (("FINAL_EPISODES", 2), ("CURVE_EPISODES", 1), ("CURVE_EVERY", 10)):
-        patch.setattr(attempt, name, value)
+        patch.setattr(training, name, value)
 
 
 SUITE = """\
@@ -52,10 +53,10 @@ def sweep_arguments(folder: Path, out: Path, *more: str) -> list[str]:
     return ["sweep", str(path), "--engine", "eager", "--checkpoint-every", "10", "--out", str(out), *more]
 
 
-def in_turn(commands: Sequence[Sequence[str]], *, out: Path, workers: int) -> Generator[tuple[int, int], None, None]:
+def in_turn(jobs: Sequence[Job], *, out: Path, workers: int) -> Generator[tuple[int, int], None, None]:
     """In place of ``corruptbench.sweep.sweep.here``: in this process, so that a kill meets the runs as well."""
-    for number, words in enumerate(commands):
-        yield number, main([*words, "--out", str(out)])
+    for number, job in enumerate(jobs):
+        yield number, main([*job.command, "--out", str(out)])
 
 
 @dataclass

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from corruptbench import attempt, corrupting, surrogates
+from corruptbench import corrupting, surrogates, training
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.errors import DataError, IntegrityError, UsageError
@@ -39,8 +39,8 @@ def made(small_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "results"
     request = RunRequest("iql", "obs-random", f"file:{small_file}", env="Hopper-v5", steps=20, algo_options=TINY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attempt, "FINAL_EPISODES", 2)
-        patch.setattr(attempt, "CURVE_EPISODES", 1)
+        patch.setattr(training, "FINAL_EPISODES", 2)
+        patch.setattr(training, "CURVE_EPISODES", 1)
         execute(plan(request), out, Setup(engine="eager"))
     return out
 

@@ -117,7 +117,7 @@ def long_reference(small_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("long")
     with pytest.MonkeyPatch.context() as patch:
         few_episodes(patch)
-        patch.setattr("corruptbench.attempt.CURVE_EVERY", 5_000)
+        patch.setattr("corruptbench.training.CURVE_EVERY", 5_000)
         assert main(arguments_for(small_file, out, *LONG)) == 0
     (folder,) = out.iterdir()
     return folder
@@ -125,7 +125,7 @@ def long_reference(small_file, tmp_path_factory):
 
 @pytest.fixture
 def long(monkeypatch):
-    monkeypatch.setattr("corruptbench.attempt.CURVE_EVERY", 5_000)
+    monkeypatch.setattr("corruptbench.training.CURVE_EVERY", 5_000)
 
 
 def test_kills_at_random_times(small_file, tmp_path, long_reference, long):
@@ -243,17 +243,16 @@ def test_a_resume_that_forgets_one_piece_of_state_is_found_out(name, tmp_path):
 
 def test_the_curve_goes_on_where_it_stood(small_file, tmp_path, reference, monkeypatch):
     """A run stopped at the very step of a point of the curve, before the point was measured."""
-    reach = resume.Resumable.reach
+    reach = resume.Training.reach
 
     def stopped(self, step, on_step):
-        losses = reach(self, step, on_step)
+        reach(self, step, on_step)
         if step == 30:
             self.save()
             raise KeyboardInterrupt
-        return losses
 
     with monkeypatch.context() as patch:
-        patch.setattr(resume.Resumable, "reach", stopped)
+        patch.setattr(resume.Training, "reach", stopped)
         with pytest.raises(KeyboardInterrupt):
             main(arguments_for(small_file, tmp_path))
     assert main(arguments_for(small_file, tmp_path)) == 0
@@ -319,7 +318,7 @@ def test_another_number_of_threads_begins_anew(stopped, small_file, caplog):
 def test_a_failed_run_keeps_its_training(small_file, tmp_path, reference, monkeypatch):
     """A simulator that breaks costs the evaluation and no more."""
     with monkeypatch.context() as patch:
-        patch.setattr("corruptbench.attempt.FINAL_EPISODES", -1)  # np.zeros of a negative size raises
+        patch.setattr("corruptbench.training.FINAL_EPISODES", -1)  # np.zeros of a negative size raises
         assert main(arguments_for(small_file, tmp_path)) == 1
     (failed,) = read_records(tmp_path)
     assert (failed.outcome, failed.step) == ("failed", STEPS)
