@@ -192,11 +192,17 @@ def test_bench_prints_a_table_and_json_that_it_can_compare_with(tmp_path, capsys
         (
             ["trainin"],
             2,
-            "unknown part 'trainin': known are attack, evaluation, loading, optimizers, population, sharpness, start, "
+            "unknown part 'trainin': known are attack, evaluation, gpu, loading, optimizers, population, sharpness, start, "
             "training, workers",
         ),
         (["--seconds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
         (["--rounds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
+        pytest.param(
+            ["gpu"],
+            2,
+            "part 'gpu': PyTorch sees no GPU here; parts without one are training, ",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU"),
+        ),
         (["--dataset", "hoper-replay", "loading"], 2, "unknown dataset 'hoper-replay'"),
         (["--against", "/nowhere.json", "loading"], 2, "--against /nowhere.json: No such file or directory"),
     ],

@@ -19,6 +19,7 @@ def main() -> None:
         "optimizers": optimizing.optimizers,
         "sharpness": sharpness.sharpness,
         "population": training.population,
+        "gpu": training.gpu,
         "rate": workers.one,
         "workers": workers.workers,
         "evaluate": evaluation.evaluation,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from corruptbench.data import shipped
-from corruptbench.errors import unknown
+from corruptbench.errors import UsageError, unknown
 from corruptbench.versions import versions
 
 PARTS = {
@@ -17,6 +17,7 @@ PARTS = {
     "optimizers": ("optimizers iql", "optimizers riql"),
     "sharpness": ("sharpness iql", "sharpness riql"),
     "population": ("population iql",),
+    "gpu": ("gpu iql", "gpu riql"),
     "workers": ("workers",),
     "evaluation": ("evaluate",),
     "attack": ("attack",),
@@ -27,12 +28,21 @@ PARTS = {
 
 
 def check(parts: Sequence[str], dataset: str) -> None:
-    """Raises UsageError for an unknown part or dataset."""
+    """Raises UsageError for an unknown part or dataset, or the part ``gpu`` where there is none."""
     for part in parts:
         if part not in PARTS:
             raise unknown("part", part, PARTS)
+        if part not in here():
+            raise UsageError(f"part {part!r}: PyTorch sees no GPU here; parts without one are {', '.join(here())}")
     if dataset not in shipped():
         raise unknown("dataset", dataset, shipped())
+
+
+def here() -> list[str]:
+    """The parts that can be measured on this machine."""
+    import torch
+
+    return [part for part in PARTS if part != "gpu" or torch.cuda.is_available()]
 
 
 def measure(parts: Sequence[str], dataset: str, engine: str, seconds: float, rounds: int) -> Iterator[dict[str, Any]]:
@@ -55,13 +65,14 @@ def child(wanted: dict[str, Any]) -> subprocess.Popen:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on; GPU figures are measured where a GPU is, and there is no part for them yet."""
+    """What the figures depend on."""
     import torch
 
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": versions(),
         "system": platform.system(),
     }

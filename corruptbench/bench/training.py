@@ -16,8 +16,8 @@ from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
 STEPS = 1_000_000
-MEMBERS = 4
-"""Of the population; a GPU takes many more."""
+MEMBERS, MEMBERS_ON_GPU = 4, 64
+"""Of the populations."""
 
 
 def training(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
@@ -59,18 +59,9 @@ def training(case: str, *, dataset: str, engine: str, seconds: float, rounds: in
 
 def population(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
     """Updates per second of all members together, beside those of one run; one row."""
-    data, agent = load(dataset), ALGORITHMS.get(case)()
-
-    def learner(seed: int, engine: str) -> Learner:
-        return Learner(agent, optimizer_for(agent, "adam"), data, seed=seed, steps=STEPS, engine=engine)
-
-    single = learner(0, engine)
+    single = _member(case, dataset, 0, engine)
     single.advance(20)
-    together = Population([learner(seed, "eager") for seed in range(MEMBERS)], engine=engine)
-    begin = time.perf_counter()
-    together.advance(1)
-    compiling = time.perf_counter() - begin
-    together.advance(10)
+    together, compiling = _together(case, dataset, MEMBERS, engine, "cpu")
     memory = peak_memory_mb()
     alone, all_members = [], []
     for _ in range(rounds):
@@ -88,3 +79,38 @@ def population(case: str, *, dataset: str, engine: str, seconds: float, rounds: 
             "engine": together.engine,
         }
     ]
+
+
+def gpu(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """As :func:`population`, one run and many on the first GPU; a row each, and peak memory is the GPU's."""
+    return [_on_gpu(case, dataset, members, engine, seconds, rounds) for members in (1, MEMBERS_ON_GPU)]
+
+
+def _on_gpu(case: str, dataset: str, members: int, engine: str, seconds: float, rounds: int) -> dict[str, Any]:
+    torch.cuda.reset_peak_memory_stats()
+    together, compiling = _together(case, dataset, members, engine, "cuda")
+    rates = [members * rate(together.advance, seconds) for _ in range(rounds)]  # an advance ends when the GPU has
+    return {
+        "what": f"train {members} {case} on {torch.cuda.get_device_name()}",
+        "value": statistics.median(rates),
+        "unit": "steps/s",
+        "memory_mb": torch.cuda.max_memory_allocated() / 2**20,
+        "first_step_s": compiling,
+        "engine": together.engine,
+    }
+
+
+def _member(case: str, dataset: str, seed: int, engine: str) -> Learner:
+    agent = ALGORITHMS.get(case)()
+    return Learner(agent, optimizer_for(agent, "adam"), load(dataset), seed=seed, steps=STEPS, engine=engine)
+
+
+def _together(case: str, dataset: str, members: int, engine: str, device: str) -> tuple[Population, float]:
+    """A population that is warm, and the seconds of its first step."""
+    learners = [_member(case, dataset, seed, "eager") for seed in range(members)]
+    together = Population(learners, engine=engine, device=device)
+    begin = time.perf_counter()
+    together.advance(1)
+    compiling = time.perf_counter() - begin
+    together.advance(10)
+    return together, compiling

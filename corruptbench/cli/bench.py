@@ -11,11 +11,13 @@ from corruptbench.store import parse_json
 
 
 def main(arguments: Sequence[str]) -> int:
-    from corruptbench.bench import PARTS, check, machine, measure
+    from corruptbench.bench import PARTS, check, here, machine, measure
     from corruptbench.engine import ENGINES, resolve_engine
 
     parser = Parser("corruptbench bench", "How fast this machine is, beside the field's usual code and its own limit.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all there can be)"
+    )
     parser.add_argument("--dataset", default="hopper-replay", help="shipped dataset that is trained on")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")
     parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement")
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.seconds <= 0 or options.rounds < 1:
         raise UsageError("--seconds must be above 0 and --rounds 1 and above")
-    parts = options.parts or list(PARTS)
+    parts = options.parts or here()
     check(parts, options.dataset)
     earlier = {} if options.against is None else earlier_values(options.against)
 
