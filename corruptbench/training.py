@@ -86,7 +86,8 @@ class _Group:
         finally:
             _share(going, "train", begin)
         if isinstance(self.trained, Population):
-            for number, attempt in enumerate(self.attempts):
+            for number, (attempt, member) in enumerate(zip(self.attempts, self.trained.members, strict=True)):
+                member.engine = self.trained.engine  # which is known after the first step
                 if attempt.goes_on and number in self.trained.diverged:
                     attempt.ended_by(self.trained.diverged[number])
 
@@ -121,20 +122,22 @@ class _Group:
         take: Callable[[Attempt, Evaluation], None],
     ) -> None:
         begin = time.monotonic()
+        fault: BaseException | None = None
         try:
             found = evaluate_all([attempt.policy for attempt in attempts], environment, episodes)
         except (Exception, SystemExit) as error:
-            if len(attempts) == 1:
-                attempts[0].ended_by(blamed(error, self.algorithm))
-                return
-            for attempt in attempts:  # one of them, and this says which
-                self._evaluate([attempt], environment, episodes, part, take)
-            return
+            fault = error
         finally:
             _share(attempts, part, begin)
-        for attempt, evaluation in zip(attempts, found, strict=True):
-            with attempt.kept():
-                take(attempt, evaluation)
+        if fault is None:
+            for attempt, evaluation in zip(attempts, found, strict=True):
+                with attempt.kept():
+                    take(attempt, evaluation)
+        elif len(attempts) == 1:
+            attempts[0].ended_by(blamed(fault, self.algorithm))
+        else:  # one of them, and this says which
+            for attempt in attempts:
+                self._evaluate([attempt], environment, episodes, part, take)
 
 
 def _share(attempts: Sequence[Attempt], part: str, begin: float) -> None:

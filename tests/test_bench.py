@@ -192,8 +192,8 @@ def test_bench_prints_a_table_and_json_that_it_can_compare_with(tmp_path, capsys
         (
             ["trainin"],
             2,
-            "unknown part 'trainin': known are attack, evaluation, gpu, loading, optimizers, population, sharpness, start, "
-            "training, workers",
+            "unknown part 'trainin': known are attack, evaluation, gpu, loading, optimizers, population, sharpness, "
+            "start, training, workers",
         ),
         (["--seconds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
         (["--rounds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),

@@ -15,9 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.engine import ENGINES, resolve_engine
 
     parser = Parser("corruptbench bench", "How fast this machine is, beside the field's usual code and its own limit.")
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all there can be)"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all there can be)")
     parser.add_argument("--dataset", default="hopper-replay", help="shipped dataset that is trained on")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")
     parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement")
