@@ -65,15 +65,17 @@ class Population:
                 rates = torch.stack([member.rates(update) for member in self.members], 1)
                 drawn = [member.noise(update) for member in self.members]
                 noise = {name: torch.stack([own[name] for own in drawn]) for name in drawn[0]}
-                losses = self.update(indices, rates, noise)
+                losses = self.update(indices, rates, noise, first.optimizer.whole(update))
         return [{name: float(loss[i]) for name, loss in losses.items()} for i in range(len(self.members))]
 
-    def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step_as_written(
+        self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor], whole: bool = True
+    ) -> dict[str, Tensor]:
         """One update of every member: rows ``(M, batch)``, rates ``(3 + n, M, 1)``, noise ``(M, P)`` by objective."""
         table: Table = self.members[0].table
         chosen = self.values.flatten(0, 1).index_select(0, (indices + self.offsets).flatten())
         batch = table.split(chosen.view(*indices.shape, -1))
-        return self.take(self.weights, self.moments, self.memory, batch, rates, noise)
+        return self.take(self.weights, self.moments, self.memory, batch, rates, noise, whole)
 
 
 def require_shared(members: Sequence[Learner]) -> None:
