@@ -25,13 +25,15 @@ class Objective(NamedTuple):
     """A named loss over one group of parameters.
 
     ``loss(params, batch, targets) -> (loss, info)`` reduces its batch axis only and reads nothing else: whatever a step
-    holds fixed comes in through ``targets``.
+    holds fixed comes in through ``targets``. With ``rows``, ``info["rows"]`` has the loss of each row ``(..., batch)``,
+    whose mean the loss is: what an optimizer that selects rows needs.
     """
 
     name: str  # as ``--sam-on`` spells it
     group: str  # key of the parameters in the state
     loss: Callable[[Params, Batch, Any], tuple[Tensor, Info]]
     cosine: bool = False  # its learning rate follows a cosine to 0 over the declared steps
+    rows: bool = False  # whether its info has the loss of each row
 
 
 @dataclass(frozen=True)

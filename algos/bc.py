@@ -21,8 +21,9 @@ class BC(Agent):
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        return (Objective("actor", "actor", self.actor_loss, cosine=True),)
+        return (Objective("actor", "actor", self.actor_loss, cosine=True, rows=True),)
 
     def actor_loss(self, actor: Params, batch: Batch, targets: None) -> tuple[Tensor, Info]:
         policy = torch.tanh(self.mlp(actor, batch.observations))
-        return (policy - batch.actions).square().sum(-1).mean(-1), {}
+        rows = (policy - batch.actions).square().sum(-1)
+        return rows.mean(-1), {"rows": rows}

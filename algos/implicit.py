@@ -45,22 +45,24 @@ class ImplicitAgent(Agent):
     @property
     def objectives(self) -> tuple[Objective, ...]:
         return (
-            Objective("V", "value", self.value_loss),
-            Objective("Q", "critic", self.critic_loss),
-            Objective("actor", "actor", self.actor_loss, cosine=True),
+            Objective("V", "value", self.value_loss, rows=True),
+            Objective("Q", "critic", self.critic_loss, rows=True),
+            Objective("actor", "actor", self.actor_loss, cosine=True, rows=True),
         )
 
     def value_loss(self, value: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
         v = self.values(value, batch.observations)
-        return expectile_loss(targets.q - v, self.expectile), {"v": v.mean(-1)}
+        rows = expectile_loss(targets.q - v, self.expectile)
+        return rows.mean(-1), {"v": v.mean(-1), "rows": rows}
 
     @abstractmethod
     def critic_loss(self, critic: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
-        """L_Q, the critics towards y."""
+        """L_Q, the critics towards y, with the loss of each row."""
 
     def actor_loss(self, actor: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
         policy = torch.tanh(self.mlp(actor, batch.observations))
-        return weighted_regression_loss(policy, batch.actions, targets.advantage, self.beta), {}
+        rows = weighted_regression_loss(policy, batch.actions, targets.advantage, self.beta)
+        return rows.mean(-1), {"rows": rows}
 
     @property
     def target_networks(self) -> dict[str, tuple[str, float]]:

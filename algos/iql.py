@@ -42,7 +42,8 @@ class IQL(ImplicitAgent):
 
     def critic_loss(self, critic: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
         q = self.q_values(critic, batch.observations, batch.actions)
-        return (targets.y.unsqueeze(-2) - q).square().mean((-2, -1)), {"q": q.mean((-2, -1))}
+        squared = (targets.y.unsqueeze(-2) - q).square()
+        return squared.mean((-2, -1)), {"q": q.mean((-2, -1)), "rows": squared.mean(-2)}
 
     @property
     def sam_cost(self) -> Fraction:

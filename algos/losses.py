@@ -1,24 +1,24 @@
-"""The losses of section 3; each reduces the batch axis, which is the last one."""
+"""The losses of section 3, of each row."""
 
 import torch
 from torch import Tensor
 
 
 def expectile_loss(u: Tensor, tau: float) -> Tensor:
-    """mean |tau - 1(u < 0)| u^2, u = q - V(s) (IQL, arXiv 2110.06169, eq. 5)."""
-    return (torch.where(u < 0, 1 - tau, tau) * u.square()).mean(-1)
+    """|tau - 1(u < 0)| u^2, u = q - V(s) (IQL, arXiv 2110.06169, eq. 5)."""
+    return torch.where(u < 0, 1 - tau, tau) * u.square()
 
 
 def huber_loss(u: Tensor, delta: float) -> Tensor:
-    """Elementwise u^2 / (2 delta) for |u| < delta, else |u| - delta / 2 (RIQL, arXiv 2310.12955)."""
+    """u^2 / (2 delta) for |u| < delta, else |u| - delta / 2 (RIQL, arXiv 2310.12955)."""
     size = u.abs()
     return torch.where(size < delta, u.square() / (2 * delta), size - delta / 2)
 
 
 def weighted_regression_loss(policy: Tensor, actions: Tensor, advantage: Tensor, beta: float) -> Tensor:
-    """mean min(exp(beta A), 100) sum_j (pi_j(s) - a_j)^2 (IQL, eq. 7, for a deterministic actor)."""
+    """min(exp(beta A), 100) sum_j (pi_j(s) - a_j)^2, ``(..., batch)`` (IQL, eq. 7, for a deterministic actor)."""
     weight = (beta * advantage).exp().clamp(max=100)
-    return (weight * (policy - actions).square().sum(-1)).mean(-1)
+    return weight * (policy - actions).square().sum(-1)
 
 
 def quantile(values: Tensor, alpha: float | Tensor) -> Tensor:

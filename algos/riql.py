@@ -60,7 +60,8 @@ class RIQL(ImplicitAgent):
 
     def critic_loss(self, critic: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:
         q = self.q_values(critic, batch.observations, batch.actions)
-        return huber_loss(targets.y.unsqueeze(-2) - q, self.delta).mean((-2, -1)), {"q": q.mean((-2, -1))}
+        each = huber_loss(targets.y.unsqueeze(-2) - q, self.delta)
+        return each.mean((-2, -1)), {"q": q.mean((-2, -1)), "rows": each.mean(-2)}
 
     @property
     def sam_cost(self) -> Fraction:

@@ -12,8 +12,14 @@ from corruptbench.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-Update = Callable[[Tensor, Tensor, dict[str, Tensor]], dict[str, Tensor]]
-"""Rows of the batch, rates and noise of an update -> losses by objective."""
+
+class Update(Protocol):
+    """Rows of the batch, rates and noise of an update, and whether it is whole -> losses by objective."""
+
+    def __call__(
+        self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor], whole: bool = True
+    ) -> dict[str, Tensor]: ...
+
 
 ENGINES = ("auto", "compiled", "eager")
 
@@ -33,33 +39,37 @@ class Updating(Protocol):
     engine: str
     update: Update
 
-    def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step_as_written(
+        self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor], whole: bool = True
+    ) -> dict[str, Tensor]:
         """One update."""
 
 
 def choose_update(trained: Updating, engine: str, what: str, device: str = "cpu") -> None:
     """Sets ``engine`` and ``update`` for the engine asked for, with tensors on ``device``.
 
-    Where a step turns out not to be compilable, and needn't be, it is eager from its first call on.
+    Where a step turns out not to be compilable, and needn't be, it is eager from then on. What is compiled is a program
+    for whole updates and, at the first of them, one for the others.
     """
     trained.engine, trained.update = resolve_engine(engine), trained.step_as_written
     if trained.engine == "eager":
         return
     fast = compiled(trained.step_as_written, device)
 
-    def first(indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
-        trained.update = fast
+    def compiled_or_eager(
+        indices: Tensor, rates: Tensor, noise: dict[str, Tensor], whole: bool = True
+    ) -> dict[str, Tensor]:
         try:
-            return fast(indices, rates, noise)
+            return fast(indices, rates, noise, whole)
         except Exception as error:
             if engine == "compiled" or not _is_about_compiling(error):
                 raise
             reason = str(error).strip().partition("\n")[0]
             log.warning("%s cannot be compiled and is trained eagerly: %s", what, reason)
             trained.engine, trained.update = "eager", trained.step_as_written
-            return trained.update(indices, rates, noise)
+            return trained.update(indices, rates, noise, whole)
 
-    trained.update = first
+    trained.update = compiled_or_eager
 
 
 def compiled(step: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:

@@ -69,7 +69,7 @@ class Population:
                 member.step += 1
             self.step += 1
             for update in self.members[0].updates(self.step):
-                self.losses = self.update(*self.inputs(update))
+                self.losses = self.update(*self.inputs(update), self.members[0].optimizer.whole(update))
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
                 self.check()
             on_step()
@@ -110,12 +110,14 @@ class Population:
                     self.diverged[i] = error
                     self.leave(i)
 
-    def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step_as_written(
+        self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor], whole: bool = True
+    ) -> dict[str, Tensor]:
         """One update of every member, of what :meth:`inputs` gives."""
         table: Table = self.members[0].table
         chosen = self.values.flatten(0, 1).index_select(0, (indices + self.offsets).flatten())
         batch = table.split(chosen.view(*indices.shape, -1))
-        return self.take(self.weights, self.moments, self.memory, batch, rates, noise)
+        return self.take(self.weights, self.moments, self.memory, batch, rates, noise, whole)
 
 
 def require_shared(members: Sequence[Learner]) -> None:

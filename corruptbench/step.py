@@ -11,7 +11,7 @@ from torch.func import vmap
 from corruptbench.algos.adam import Adam
 from corruptbench.algos.agent import Agent, Objective, State
 from corruptbench.algos.networks import unflatten
-from corruptbench.optimizers.optimizer import Optimizer, plain_gradient
+from corruptbench.optimizers.optimizer import Found, Given, Optimizer, plain_gradient
 from corruptbench.types import Batch
 
 Weights = dict[str, Tensor]
@@ -50,11 +50,13 @@ class Step:
         batch: Batch,
         rates: Tensor,
         noise: dict[str, Tensor],
+        whole: bool = True,
     ) -> dict[str, Tensor]:
         """Losses by objective.
 
         ``rates`` ``(3 + n, 1)`` or ``(3 + n, M, 1)``: Adam's rate, that under the cosine, root, and n numbers of the
         optimizer's own. ``noise``: standard normals by objective, shaped as its weights, for an optimizer that draws.
+        ``whole`` is what the optimizer says of the update.
         """
         rate, cosine_rate, root, *numbers = rates.unbind()
         targets = self.each(self.targets, weights, batch)
@@ -63,17 +65,19 @@ class Step:
             w, adam, chosen = weights[objective.group], moments[objective.group], objective.name in self.optimizer.on
             own_rate = cosine_rate if objective.cosine else rate
             drawn = [noise[objective.name]] if chosen and self.optimizer.draws else []
+            kept = memory[objective.group] if chosen else {}
 
             def gradient(agent: Agent, optimizer: Optimizer, *inputs: Any, k: int = number) -> Any:
-                return self.gradient(self.objective(agent, k), optimizer, *inputs)
+                return self.gradient(self.objective(agent, k), optimizer, whole, *inputs)
 
-            found, losses[objective.name] = self.each(gradient, w, adam.first, drawn, batch, targets)
+            found: Found = self.each(gradient, w, adam.first, drawn, kept, numbers, batch, targets)
+            losses[objective.name] = found.loss
             for decayed in self.each(self.decayed, w, own_rate, numbers) if chosen else ():
                 w.copy_(decayed)
-            adam.update_(w, found, own_rate, root)
-            remembered = self.each(self.remembered, w, memory[objective.group], numbers) if chosen else {}
-            for name, values in remembered.items():
-                memory[objective.group][name].copy_(values)
+            adam.update_(w, found.gradient, own_rate, root)
+            remembered = self.each(self.remembered, w, kept, numbers) if chosen else {}
+            for name, values in {**found.memory, **remembered}.items():
+                kept[name].copy_(values)
         for group, moved in self.each(self.moved, weights).items():
             weights[group].copy_(moved)
         return losses
@@ -87,12 +91,15 @@ class Step:
         self,
         objective: Objective,
         optimizer: Optimizer,
+        whole: bool,
         weights: Tensor,
         momentum: Tensor,
         drawn: list[Tensor],
+        memory: dict[str, Tensor],
+        numbers: list[Tensor],
         batch: Batch,
         targets: Any,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Found:
         """The optimizer's gradient and loss where it is on, the plain ones elsewhere."""
         shapes, fixed = self.shapes[objective.group], targets[0] if targets else None
 
@@ -101,7 +108,7 @@ class Step:
 
         if objective.name not in optimizer.on:
             return plain_gradient(loss, weights)
-        return optimizer.gradient(loss, weights, momentum, drawn[0] if drawn else None)
+        return optimizer.gradient(loss, weights, Given(momentum, drawn[0] if drawn else None, memory, numbers, whole))
 
     def decayed(self, agent: Agent, optimizer: Optimizer, *inputs: Any) -> list[Tensor]:
         return optimizer.decayed(*inputs)

@@ -115,7 +115,8 @@ class Learner:
             self.renew()
             self.step += 1
             for update in self.updates(self.step):
-                self.losses = self.update(self.indices(update), self.rates(update), self.noise(update))
+                inputs = self.indices(update), self.rates(update), self.noise(update)
+                self.losses = self.update(*inputs, self.optimizer.whole(update))
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
                 self.check(self.losses)
             on_step()
@@ -157,9 +158,11 @@ class Learner:
         for name, values in self.arrays().items():
             values[...] = arrays[name]  # a view of the tensor
 
-    def step_as_written(self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step_as_written(
+        self, indices: Tensor, rates: Tensor, noise: dict[str, Tensor], whole: bool = True
+    ) -> dict[str, Tensor]:
         """One update, in place on weights, moments and memory: the losses by objective."""
-        return self.take(self.weights, self.moments, self.memory, self.table.batch(indices), rates, noise)
+        return self.take(self.weights, self.moments, self.memory, self.table.batch(indices), rates, noise, whole)
 
     def updates(self, step: int) -> range:
         """The numbers of the updates of one step; after it there were floor(step updates_a_step)."""

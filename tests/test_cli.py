@@ -140,8 +140,8 @@ UNKNOWN = {
     ),
     "optimizer": (
         ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "samm"],
-        "corruptbench run: unknown optimizer 'samm': known are adam, asam, double, gsam, matched, msam, random, sam, "
-        "swa, wd (did you mean 'sam'?)",
+        "corruptbench run: unknown optimizer 'samm': known are adam, asam, double, esam, fsam, gsam, looksam, "
+        "matched, msam, random, sam, swa, wd (did you mean 'sam'?)",
     ),
     "optimizer's option": (
         ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "gsam", "--gsam.alpa", "0.3"],
@@ -275,7 +275,8 @@ WRONG = {
     "objectives without SAM": (["--sam-on", "V"], "--sam-on names objectives for SAM: add --sam"),
     "radius of an optimizer without": (
         ["--optimizer", "wd", "--rho", "0.1"],
-        "--rho is a radius, and --optimizer wd has none: those that do are sam, asam, gsam, msam, random",
+        "--rho is a radius, and --optimizer wd has none: those that do are sam, asam, gsam, fsam, msam, looksam, esam, "
+        "random",
     ),
     "objectives of more updates": (
         ["--optimizer", "matched", "--sam-on", "V"],

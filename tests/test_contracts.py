@@ -299,6 +299,20 @@ def test_a_loss_is_a_mean_over_the_batch(name):
 
 
 @every_algorithm
+def test_the_losses_of_the_rows_are_those_of_the_rows_alone(name):
+    agent, batch = agent_of(name), batch_of()
+    state = state_of(agent)
+    singles = [Batch(*(field[row : row + 1] for field in batch)) for row in range(len(batch.rewards))]
+    for objective in agent.objectives:
+        loss, info = objective.loss(state[objective.group], batch, agent.targets(state, batch))
+        assert ("rows" in info) == objective.rows
+        if objective.rows:
+            alone = [objective.loss(state[objective.group], one, agent.targets(state, one))[0] for one in singles]
+            torch.testing.assert_close(info["rows"], torch.stack(alone))
+            torch.testing.assert_close(info["rows"].mean(), loss)
+
+
+@every_algorithm
 def test_targets_and_losses_change_nothing(name):
     agent, batch = agent_of(name), batch_of()
     state = state_of(agent)

@@ -112,7 +112,7 @@ def test_this_machine_corrupts_to_the_published_hashes(hopper):
 
 def test_the_table_of_optimizers_has_each_with_its_defaults():
     text = (ROOT / "docs" / "optimizers.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)` \|.*\|([^|]*)\| \d \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|.*\|([^|]*)\| [\d.]+ \|$", text, re.MULTILINE)
     expected = {}
     for name, cls in OPTIMIZERS.items():
         fields = [field for field in dataclasses.fields(cls) if field.name != "on"]

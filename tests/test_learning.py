@@ -219,14 +219,14 @@ def test_quantile_over_the_critics_is_linear_as_torch_quantile(critics, alpha):
 
 def test_expectile_loss_by_hand():
     u = torch.tensor([2.0, -2.0, 0.0, 1.0], dtype=torch.float64)
-    assert float(losses.expectile_loss(u, 0.7)) == pytest.approx((0.7 * 4 + 0.3 * 4 + 0 + 0.7) / 4)
+    assert float(losses.expectile_loss(u, 0.7).mean()) == pytest.approx((0.7 * 4 + 0.3 * 4 + 0 + 0.7) / 4)
 
 
 def test_weight_of_the_actor_loss_is_cut_at_100():
     policy, actions = torch.zeros(3, 2).double(), torch.ones(3, 2).double()  # squared distance 2 in each row
     advantage = torch.tensor([0.0, 1.0, 50.0], dtype=torch.float64)
     found = losses.weighted_regression_loss(policy, actions, advantage, 3.0)
-    assert float(found) == pytest.approx(2 * (1 + math.exp(3) + 100) / 3)
+    assert found.tolist() == pytest.approx([2, 2 * math.exp(3), 2 * 100])
 
 
 # Whole steps

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from statistics import NormalDist
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 import reference_learning as reference
 import torch
 from builders import random_dataset
+from torch._dynamo.exc import TorchDynamoException
 
 from corruptbench.algos.agent import Agent, Objective
 from corruptbench.errors import PluginError, UsageError
 from corruptbench.optimizers import OPTIMIZERS, optimizer_for, optimizer_of, spec_of
-from corruptbench.optimizers.optimizer import Optimizer
+from corruptbench.optimizers.optimizer import Given, Optimizer
 from corruptbench.population import Population
 from corruptbench.registry import ALGORITHMS
 from corruptbench.spec import OptimizerSpec
@@ -25,6 +27,9 @@ from corruptbench.train import Learner
 OWN = {
     "asam": ({"eta": 0.01}, {"eta": 0.5}),
     "gsam": ({"alpha": 0.4}, {"alpha": 0.9}),
+    "fsam": ({"sigma": 1.0, "lmbda": 0.9}, {"sigma": 0.5, "lmbda": 0.6}),
+    "looksam": ({"k": 5, "alpha": 0.7}, {"k": 5, "alpha": 0.3}),
+    "esam": ({"beta": 0.6, "gamma": 0.5}, {"beta": 0.9, "gamma": 0.7}),
     "wd": ({"decay": 0.01}, {"decay": 5.0}),
     "swa": ({"start": 0.75}, {"start": 0.3}),
 }
@@ -55,14 +60,21 @@ def content(run):
 CURVATURE = torch.tensor([2.0, 8.0], dtype=torch.float64)
 
 
-def by_hand(optimizer, momentum=(0.0, 0.0), noise=None):
-    """Gradient and loss as floats, and the weights left where they are."""
-    weights = torch.tensor([1.5, 0.5], dtype=torch.float64)
-    momentum = torch.tensor(momentum, dtype=torch.float64)
+def found_by_hand(optimizer, momentum=(0.0, 0.0), noise=None, memory=(0.0, 0.0), update=1):
+    """What it finds, and the weights left where they are; it remembers one thing at most."""
+    weights, momentum, memory = (torch.tensor(x, dtype=torch.float64) for x in ([1.5, 0.5], momentum, memory))
     noise = None if noise is None else torch.tensor(noise, dtype=torch.float64)
-    gradient, value = optimizer.gradient(lambda w: ((CURVATURE * w.square()).sum() / 2, {}), weights, momentum, noise)
+    numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(update, 10)]
+    given = Given(momentum, noise, dict.fromkeys(optimizer.remembers, memory), numbers, optimizer.whole(update))
+    found = optimizer.gradient(lambda w: ((CURVATURE * w.square()).sum() / 2, {}), weights, given)
     assert weights.tolist() == [1.5, 0.5]
-    return gradient.tolist(), float(value)
+    return found
+
+
+def by_hand(optimizer, *arguments, **settings):
+    """Gradient and loss as floats."""
+    found = found_by_hand(optimizer, *arguments, **settings)
+    return found.gradient.tolist(), float(found.loss)
 
 
 def made(name, **numbers):
@@ -90,7 +102,8 @@ def test_asam_does_not_see_how_scale_is_shared_between_layers():
 
     def directions(optimizer, c):
         weights = torch.tensor([0.7 * c, -1.2 / c], dtype=torch.float64)
-        gradient, _ = optimizer.gradient(lambda w: ((w[0] * w[1] - 1).square(), {}), weights, weights, None)
+        given = Given(weights, None, {}, [], True)
+        gradient = optimizer.gradient(lambda w: ((w[0] * w[1] - 1).square(), {}), weights, given).gradient
         return [float(gradient[0]) * c, float(gradient[1]) / c]
 
     invariant, other = made("asam", eta=0.0), made("sam", rho=0.5)
@@ -102,6 +115,63 @@ def test_gsam_takes_away_what_lies_across_the_perturbed_gradient():
     """g_p = (3.6, 7.2), u = (1, 2) / sqrt 5, g - (g . u) u = (3, 4) - 2.2 (1, 2) = (0.8, -0.4)."""
     assert by_hand(made("gsam", rho=0.5, alpha=0.5)) == (pytest.approx([3.6 - 0.4, 7.2 + 0.2]), 3.25)
     assert by_hand(made("gsam", rho=0.5, alpha=0.0)) == by_hand(made("sam", rho=0.5))
+
+
+def test_fsam_goes_along_what_the_mean_does_not_hold():
+    """m = (1, 6): d = (3, 4) - 0.5 (1, 6) = (2.5, 1), and a tenth of g goes into the mean."""
+    size, mean = math.hypot(2.5, 1), (1.0, 6.0)
+    found = found_by_hand(made("fsam", rho=0.5, sigma=0.5), memory=mean, update=2)
+    assert found.gradient.tolist() == pytest.approx([2 * (1.5 + 1.25 / size), 8 * (0.5 + 0.5 / size)])
+    assert float(found.loss) == 3.25
+    assert found.memory["mean"].tolist() == pytest.approx([0.9 + 0.3, 5.4 + 0.4])
+    assert found_by_hand(made("fsam")).memory["mean"].tolist() == [3.0, 4.0]  # the first gradient is the first mean
+    assert by_hand(made("fsam", rho=0.5, sigma=0.0), memory=mean) == by_hand(made("sam", rho=0.5))
+
+
+def test_looksam_remembers_what_lies_across_the_gradient_and_adds_it_later():
+    """g_s = (3.6, 7.2), u = (0.6, 0.8), g_s - 7.92 u = (-1.152, 0.864) = 1.44 (-0.8, 0.6)."""
+    optimizer = made("looksam", rho=0.5, k=3, alpha=0.2)
+    for update in (1, 4, 7):
+        found = found_by_hand(optimizer, memory=(7.0, 7.0), update=update)
+        assert found.gradient.tolist() == by_hand(made("sam", rho=0.5))[0]
+        assert found.memory["across"].tolist() == pytest.approx([-0.8, 0.6])
+    for update in (2, 3, 5):
+        found = found_by_hand(optimizer, memory=(-0.8, 0.6), update=update)
+        assert found.gradient.tolist() == pytest.approx([3 + 0.2 * 5 * -0.8, 4 + 0.2 * 5 * 0.6])
+        assert found.memory == {}
+        assert float(found.loss) == 3.25
+
+
+def test_esam_perturbs_the_weights_that_were_drawn():
+    """A standard normal lies below 0 half the time: e = (0, 0.5 * 0.8) / 0.5."""
+    found = by_hand(made("esam", rho=0.5, beta=0.5, gamma=1.0), noise=(0.1, -0.1))
+    assert found == (pytest.approx([3.0, 8 * (0.5 + 0.8)]), 3.25)
+    everything = by_hand(made("esam", rho=0.5, beta=1.0, gamma=1.0), noise=(9.0, -9.0))
+    assert everything == by_hand(made("sam", rho=0.5))
+
+
+ROWS = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 1.0], [0.5, 0.5], [0.0, 1.0]], dtype=torch.float64)
+OFFSETS = torch.tensor([90.0, 0.0, 0.0, 50.0, 0.0], dtype=torch.float64)
+
+
+def row_losses(w):
+    """Half of c_1 x^2 + c_2 y^2 for each row c and an offset, so that the highest losses are not those that rise."""
+    rows = (ROWS * w.square()).sum(-1) / 2 + OFFSETS
+    return rows.mean(), {"rows": rows}
+
+
+@pytest.mark.parametrize(("gamma", "count"), [(0.5, 2), (0.6, 3), (0.01, 1), (0.9, 4), (1.0, 5)])
+def test_esam_looks_at_the_rows_whose_loss_rose_most(gamma, count):
+    weights = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    optimizer = made("esam", rho=0.5, beta=1.0, gamma=gamma)
+    numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(1, 10)]
+    found = optimizer.gradient(row_losses, weights, Given(weights, weights, {}, numbers, True))
+    rows, w = ROWS.numpy(), weights.numpy()
+    there = w + 0.5 * unit(rows.mean(0) * w)
+    rise = [float(c @ (there**2 - w**2)) for c in rows]
+    chosen = sorted(range(5), key=lambda i: -rise[i])[:count]
+    np.testing.assert_allclose(found.gradient, np.mean([rows[i] * there for i in chosen], 0), rtol=1e-12)
+    assert float(found.loss) == pytest.approx(np.mean(rows @ w**2) / 2 + 28)
 
 
 def test_msam_goes_against_the_momentum():
@@ -121,16 +191,19 @@ def test_a_random_direction_has_the_length_of_the_radius():
 def test_two_passes_or_one():
     passes = {}
     for name, cls in OPTIMIZERS.items():
-        evaluations = []
+        for update in (1, 2):
+            evaluations = []
 
-        def loss(w, evaluations=evaluations):
-            evaluations.append(w)
-            return w.square().sum(), {}
+            def loss(w, evaluations=evaluations):
+                evaluations.append(w)
+                return w.square().sum(), {"rows": w.square()}
 
-        cls().gradient(loss, torch.ones(3), torch.ones(3), torch.ones(3))
-        passes[name] = len(evaluations)
-    twice = ("sam", "asam", "gsam")
-    assert passes == {name: 2 if name in twice else 1 for name in OPTIMIZERS}
+            one, optimizer = torch.ones(3), cls()
+            memory, numbers = dict.fromkeys(cls.remembers, one), [torch.ones(1)] * len(optimizer.numbers(update, 10))
+            optimizer.gradient(loss, one, Given(one, one, memory, numbers, optimizer.whole(update)))
+            passes[name] = (*passes.get(name, ()), len(evaluations))
+    twice = dict.fromkeys(("sam", "asam", "gsam", "fsam", "esam"), (2, 2))
+    assert passes == {**dict.fromkeys(OPTIMIZERS, (1, 1)), **twice, "looksam": (2, 1)}
 
 
 # The whole step: two quadratics with known solutions, trained by the product and by a slow loop
@@ -157,12 +230,17 @@ class Quadratic(Agent):
     def objectives(self) -> tuple[Objective, ...]:
         def loss_of(name):
             a, s = torch.tensor(SLOPES[name]), torch.tensor(SOLUTIONS[name])
-            return lambda params, batch, _: (
-                (a * (params[0] - s).square()).sum() / 2 + 0.01 * batch.rewards.mean() * params[0].sum(),
-                {},
-            )
 
-        return Objective("V", "V", loss_of("V")), Objective("actor", "actor", loss_of("actor"), cosine=True)
+            def loss(params, batch, _):
+                rows = (a * (params[0] - s).square()).sum() / 2 + 0.01 * batch.rewards * params[0].sum()
+                return rows.mean(), {"rows": rows}
+
+            return loss
+
+        return (
+            Objective("V", "V", loss_of("V"), rows=True),
+            Objective("actor", "actor", loss_of("actor"), cosine=True, rows=True),
+        )
 
 
 def unit(x):
@@ -174,15 +252,16 @@ def slow(run, name, on, numbers):
     factor = {"matched": 1.6, "double": 2.0}.get(name, 1.0)
     total, taken, steps = round(run.steps * factor), 0, []
     w = {group: np.full(len(s), float(np.float32(0.1))) for group, s in SOLUTIONS.items()}
+    kept = {group: np.zeros(len(s)) for group, s in SOLUTIONS.items()}
     first, second = ({group: np.zeros(len(s)) for group, s in SOLUTIONS.items()} for _ in range(2))
     for step in range(1, run.steps + 1):
         while taken < int(step * factor + 1e-9):
             taken += 1
-            reward = float(run.batch(taken).rewards.mean())
+            rewards = run.batch(taken).rewards.numpy()
             for group in ("V", "actor"):
 
-                def slope(at, group=group, reward=reward):
-                    return SLOPES[group] * (at - SOLUTIONS[group]) + 0.01 * reward
+                def slope(at, group=group, rewards=rewards):
+                    return SLOPES[group] * (at - SOLUTIONS[group]) + 0.01 * rewards.mean()
 
                 here, m, g = w[group], first[group], slope(w[group])
                 rho = numbers.get("rho")
@@ -193,6 +272,22 @@ def slow(run, name, on, numbers):
                 elif group in on and name == "asam":
                     t = np.abs(here) + numbers["eta"]
                     g = slope(here + rho * t * unit(t * g))
+                elif group in on and name == "fsam":
+                    plain, share = g, numbers["lmbda"] if taken > 1 else 0
+                    g = slope(here + rho * unit(g - numbers["sigma"] * kept[group]))
+                    kept[group] = share * kept[group] + (1 - share) * plain
+                elif group in on and name == "looksam":
+                    if taken % numbers["k"] == 1:
+                        there = slope(here + rho * unit(g))
+                        kept[group], g = there - there @ unit(g) * unit(g), there
+                    else:
+                        g = g + numbers["alpha"] * np.linalg.norm(g) * unit(kept[group])
+                elif group in on and name == "esam":
+                    below = run.noise(taken)[group].numpy() < NormalDist().inv_cdf(numbers["beta"])
+                    there = here + below * rho * unit(g) / numbers["beta"]
+                    count = round(numbers["gamma"] * len(rewards))
+                    rise = (there.sum() - here.sum()) * rewards  # but for what is the same for all rows
+                    g = slope(there, rewards=rewards[np.argsort(-rise)[:count]])
                 elif group in on and name == "msam":
                     g = slope(here - rho * unit(m))
                 elif group in on and name == "random":
@@ -382,7 +477,7 @@ def test_a_member_of_a_population_is_the_run_alone(name):
             assert reference.relative_distance(inside.policy().state, single.policy().state) <= 1e-6
 
 
-@pytest.mark.parametrize("name", ["asam", "gsam", "wd"])
+@pytest.mark.parametrize("name", ["asam", "gsam", "fsam", "looksam", "esam", "wd"])
 def test_the_numbers_of_a_member_are_its_own(name):
     """The bound above tells them from its neighbour's."""
     one, other = (learner(small("iql"), name, options=own) for own in OWN[name])
@@ -396,14 +491,80 @@ def test_the_numbers_of_a_member_are_its_own(name):
     reason="engine 'compiled' needs a C++ compiler (g++, clang++ or c++) on the path",
 )
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own import
-@pytest.mark.parametrize("name", ["random", "swa"])
+@pytest.mark.parametrize("name", ["random", "swa", "looksam", "esam"])
 def test_compiled_and_eager_stay_near_each_other(name):
-    """One with noise, and one with memory and numbers of its own."""
+    """With noise, with memory and numbers of its own, with two kinds of step, with selected rows; resumed after two."""
     fast, eager = (learner(small("bc"), name, dtype=torch.float32, engine=engine) for engine in ("compiled", "eager"))
-    fast.advance(20)
-    eager.advance(20)
+    eager.advance(2)
+    fast.restore(2, {key: array.copy() for key, array in eager.arrays().items()})
+    fast.advance(18)
+    eager.advance(18)
     assert fast.engine == "compiled"
     assert reference.relative_distance(fast.policy().state, eager.policy().state) <= 1e-5
+
+
+def test_a_shorter_step_that_cannot_be_compiled_is_taken_eagerly(monkeypatch, caplog):
+    def refusing(update, **options):
+        def step(indices, rates, noise, whole):
+            if not whole:
+                raise TorchDynamoException("no graph")
+            return update(indices, rates, noise, whole)
+
+        return step
+
+    monkeypatch.setattr(torch, "compile", refusing)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    run, eager = (learner(small("bc"), "looksam", engine=engine) for engine in ("auto", "eager"))
+    run.advance(1)
+    assert run.engine == "compiled"
+    run.advance(6)
+    eager.advance(7)
+    assert run.engine == "eager"
+    assert caplog.messages == ["bc cannot be compiled and is trained eagerly: no graph"]
+    assert content(run) == content(eager)
+
+
+# Special cases
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("looksam", {"k": 1}), ("fsam", {"sigma": 0}), ("esam", {"beta": 1, "gamma": 1})]
+)
+def test_at_the_end_of_its_settings_it_is_sam(name, options):
+    sam, run = learner(small("riql"), "sam"), learner(small("riql"), name, options=options)
+    sam.advance(20)
+    run.advance(20)
+    assert all(torch.equal(run.weights[group], weights) for group, weights in sam.weights.items())
+
+
+def test_esam_that_selects_all_rows_but_one_is_near_sam_and_with_one_row_far():
+    runs = {share: learner(small("iql"), "esam", options={"beta": 1, "gamma": share}) for share in (1, 15 / 16, 1 / 16)}
+    for run in runs.values():
+        run.advance(5)
+    near, far = (reference.relative_distance(runs[x].state, runs[1].state) for x in (15 / 16, 1 / 16))
+    assert 1e-6 < near < far / 2
+
+
+def test_esam_needs_the_loss_of_each_row_or_selects_all():
+    @dataclass(frozen=True)
+    class Mean(Quadratic):
+        @property
+        def objectives(self):
+            return tuple(objective._replace(rows=False) for objective in super().objectives)
+
+    with pytest.raises(UsageError) as error:
+        optimizer_for(Mean(), "esam", on=("actor",))
+    assert str(error.value) == (
+        "--optimizer esam selects rows by their loss, and actor of quadratic gives none by row: "
+        "--esam.gamma 1 selects all"
+    )
+    optimizer_for(Mean(), "esam", options={"gamma": 1})
+
+
+def test_members_of_a_population_have_looksams_k_in_common():
+    members = [learner(small("bc"), "looksam", options={"k": k}) for k in (2, 3)]
+    with pytest.raises(UsageError, match=r"^the members of a population have k in common: found \[2, 3\]$"):
+        Population(members, engine="eager")
 
 
 # What asks for one
@@ -419,10 +580,13 @@ def test_an_optimizer_survives_its_spec(name):
         assert optimizer_of(agent, spec) == optimizer
 
 
+RADIAL = "sam, asam, gsam, fsam, msam, looksam, esam, random"
+
+
 def test_usual_objectives_and_radii():
     """SWA is on the actor too, for without it no policy would change."""
     specs = {name: spec_of(optimizer_for(small("iql"), name)) for name in OPTIMIZERS}
-    sharp, radius = ("V", "Q"), {"sam": 0.05, "asam": 0.5, "gsam": 0.05, "msam": 0.05, "random": 0.05}
+    sharp, radius = ("V", "Q"), {**dict.fromkeys(RADIAL.split(", "), 0.05), "asam": 0.5}
     assert {name: spec.on for name, spec in specs.items()} == {
         **dict.fromkeys(OPTIMIZERS, sharp),
         **dict.fromkeys(("adam", "matched", "double"), ()),
@@ -431,14 +595,16 @@ def test_usual_objectives_and_radii():
     assert {name: spec.rho for name, spec in specs.items()} == {**dict.fromkeys(OPTIMIZERS, 0.0), **radius}
 
 
-RADIAL = "those that do are sam, asam, gsam, msam, random"
 SENSELESS = {
     "matched on one": (
         ("matched", {"on": ("V",)}),
         "--sam-on makes no sense with --optimizer matched, which is on all objectives alike",
     ),
-    "wd, rho": (("wd", {"rho": 0.1}), f"--rho is a radius, and --optimizer wd has none: {RADIAL}"),
-    "double, rho": (("double", {"rho": 0.1}), f"--rho is a radius, and --optimizer double has none: {RADIAL}"),
+    "wd, rho": (("wd", {"rho": 0.1}), f"--rho is a radius, and --optimizer wd has none: those that do are {RADIAL}"),
+    "double, rho": (
+        ("double", {"rho": 0.1}),
+        f"--rho is a radius, and --optimizer double has none: those that do are {RADIAL}",
+    ),
     "gsam, misspelled": (
         ("gsam", {"options": {"alpah": 1}}),
         "--optimizer gsam: unknown option 'alpah': known are alpha, on, rho (did you mean 'alpha'?)",
@@ -450,6 +616,16 @@ SENSELESS = {
     "gsam, alpha": (("gsam", {"options": {"alpha": -0.5}}), "--gsam.alpha is -0.5, allowed is 0 and above"),
     "gsam, rho": (("gsam", {"options": {"rho": 0.5}}), "--optimizer gsam: rho is none of its own settings"),
     "asam, eta": (("asam", {"options": {"eta": -1}}), "--asam.eta is -1.0, allowed is 0 and above"),
+    "fsam, sigma": (("fsam", {"options": {"sigma": -1}}), "--fsam.sigma is -1.0, allowed is 0 and above"),
+    "fsam, lmbda": (("fsam", {"options": {"lmbda": 1}}), "--fsam.lmbda is 1.0, allowed is 0 and above, and under 1"),
+    "looksam, k": (("looksam", {"options": {"k": 0}}), "--looksam.k is 0, allowed is 1 and above"),
+    "looksam, part of k": (
+        ("looksam", {"options": {"k": "2.5"}}),
+        "--optimizer looksam: k is '2.5', needed is a value of type int",
+    ),
+    "looksam, alpha": (("looksam", {"options": {"alpha": -1}}), "--looksam.alpha is -1.0, allowed is 0 and above"),
+    "esam, beta": (("esam", {"options": {"beta": 0}}), "--esam.beta is 0.0, allowed is above 0, up to 1"),
+    "esam, gamma": (("esam", {"options": {"gamma": 1.5}}), "--esam.gamma is 1.5, allowed is above 0, up to 1"),
     "wd, decay": (("wd", {"options": {"decay": 0}}), "--wd.decay is 0.0, allowed is any number above 0"),
     "swa, start": (("swa", {"options": {"start": 1}}), "--swa.start is 1.0, allowed is 0 and above, and under 1"),
 }

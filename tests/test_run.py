@@ -536,6 +536,7 @@ COMMANDS = {
     "another's rho": "--algo iql --corrupt none --optimizer asam --rho 0.05",
     "its usual rho": "--algo iql --corrupt none --optimizer asam --rho 0.5 --asam.eta 0.01",
     "its option": "--algo iql --corrupt none --optimizer gsam --gsam.alpha 0.2 --sam-on actor",
+    "every third": "--algo iql --corrupt none --optimizer looksam --looksam.k 3 --looksam.alpha 0.5",
     "averaged": "--algo iql --corrupt none --optimizer swa --swa.start 0 --sam-on actor,V,Q",
     "matched": "--algo riql --corrupt none --optimizer matched",
     "rho with many digits": "--algo iql --corrupt none --sam --rho 0.123456789",

@@ -4,17 +4,19 @@ from functools import partial
 
 import numpy as np
 import pytest
+import pytorch_optimizer as others
 import reference_learning as reference
 import torch
 from builders import random_dataset
-from pytorch_optimizer import SAM as Other
 
 from corruptbench.algos.adam import Adam, corrected
 from corruptbench.algos.networks import unflatten
 from corruptbench.errors import UsageError
 from corruptbench.optimizers import optimizer_for
 from corruptbench.optimizers.asam import ASAM
-from corruptbench.optimizers.optimizer import Optimizer
+from corruptbench.optimizers.fsam import FriendlySAM
+from corruptbench.optimizers.looksam import LookSAM
+from corruptbench.optimizers.optimizer import Given, Optimizer
 from corruptbench.optimizers.sam import SAM
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
@@ -37,23 +39,26 @@ def product_steps(run, objective, optimizer, batches, targets):
     """One objective's weights after a step on each batch."""
     weights, shapes = run.weights[objective.group].clone(), run.shapes[objective.group]
     moments = Adam(weights)
+    memory = {name: torch.zeros_like(weights) for name in optimizer.remembers}
     for step, (batch, fixed) in enumerate(zip(batches, targets, strict=True), start=1):
 
         def loss(w, batch=batch, fixed=fixed):
             return objective.loss(unflatten(w, shapes), batch, fixed)
 
-        gradient, _ = optimizer.gradient(loss, weights, moments.first, None)
+        numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(step, len(batches))]
+        found = optimizer.gradient(loss, weights, Given(moments.first, None, memory, numbers, optimizer.whole(step)))
+        memory |= found.memory
         rate, root = (torch.tensor(x, dtype=torch.float64) for x in corrected(step, 3e-4))
-        moments.update_(weights, gradient, rate, root)
+        moments.update_(weights, found.gradient, rate, root)
     return unflatten(weights, shapes)
 
 
-def other_steps(networks, loss, batches, targets, **settings):
-    """The same with pytorch_optimizer's SAM around torch.optim.Adam; every network's tensors are its own parameters."""
+def other_steps(networks, loss, batches, targets, other=others.SAM, **settings):
+    """The same with pytorch_optimizer's around torch.optim.Adam; every network's tensors are its own parameters."""
     networks = [[torch.nn.Parameter(p.clone()) for p in network] for network in networks]
     parameters = [p for network in networks for p in network]
     adam = {"lr": 3e-4, "betas": (0.9, 0.999), "eps": 1e-8}
-    optimizer = Other(parameters, torch.optim.Adam, perturb_eps=1e-12, **settings, **adam)
+    optimizer = other(parameters, torch.optim.Adam, perturb_eps=1e-12, **settings, **adam)
     for batch, fixed in zip(batches, targets, strict=True):
 
         def closure(batch=batch, fixed=fixed):
@@ -101,6 +106,32 @@ def test_twenty_steps_agree_with_pytorch_optimizer(name, kind, settings):
         assert reference.relative_distance({"weights": other}, expected) > 1e-5
 
 
+@pytest.mark.parametrize(
+    ("kind", "other", "settings", "wrong"),
+    [
+        (FriendlySAM, others.FriendlySAM, {"sigma": 0.8, "lmbda": 0.7}, {"sigma": 0.8, "lmbda": 0.6}),
+        (LookSAM, others.LookSAM, {"k": 3, "alpha": 0.3}, {"k": 3, "alpha": 0.33}),
+    ],
+)
+def test_its_relatives_agree_with_pytorch_optimizer(kind, other, settings, wrong):
+    """On all weights as one parameter: the other LookSAM takes norms of each parameter, not of all of them."""
+    run = learner("iql", Optimizer())
+    batches = [run.batch(step) for step in range(1, 21)]
+    targets = [run.agent.targets(run.state, batch) for batch in batches]
+    objective, shapes = run.agent.objectives[1], run.shapes["critic"]
+
+    def loss(networks, batch, fixed):
+        return objective.loss(unflatten(networks[0][0], shapes), batch, fixed)[0]
+
+    ((expected,),) = other_steps([[run.weights["critic"]]], loss, batches, targets, other, rho=RHO, **settings)
+    expected = {"weights": unflatten(expected, shapes)}
+    found = product_steps(run, objective, kind(("Q",), RHO, **settings), batches, targets)
+    assert reference.relative_distance({"weights": found}, expected) <= 1e-6
+    for near in (SAM(("Q",), RHO), kind(("Q",), RHO, **wrong)):
+        another = product_steps(run, objective, near, batches, targets)
+        assert reference.relative_distance({"weights": another}, expected) > 1e-5
+
+
 def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
     evaluations = []
     slope = torch.tensor([1.0] * 24 + [2.0] * 8, dtype=torch.float64)  # of two tensors side by side
@@ -111,7 +142,7 @@ def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
 
     # this loss has the gradient 2 slope w, which tells where it was taken
     weights = torch.ones(32, dtype=torch.float64)
-    gradient, value = SAM(("Q",), RHO).gradient(loss, weights, weights, None)
+    gradient, value, _ = SAM(("Q",), RHO).gradient(loss, weights, Given(weights, None, {}, [], True))
     assert evaluations == [(32,), (32,)]  # once at w and once at w + e
     moved = gradient / (2 * slope) - weights
     assert float(moved.norm()) == pytest.approx(RHO)
@@ -122,7 +153,8 @@ def test_the_perturbation_has_length_rho_over_all_parameters_of_the_objective():
 
 def test_a_zero_gradient_leaves_the_weights_where_they_are():
     weights = torch.ones(3)
-    gradient, _ = SAM(("V",), RHO).gradient(lambda w: (0 * w.sum(), {}), weights, weights, None)
+    given = Given(weights, None, {}, [], True)
+    gradient = SAM(("V",), RHO).gradient(lambda w: (0 * w.sum(), {}), weights, given).gradient
     assert torch.equal(gradient, torch.zeros(3))
 
 
@@ -176,7 +208,7 @@ def test_one_step_of_sam_changes_the_actor_of_bc():
 def test_an_unknown_optimizer_is_named_with_the_known_ones(wrong, hint):
     with pytest.raises(UsageError) as error:
         optimizer_for(small("iql"), wrong)
-    known = "adam, asam, double, gsam, matched, msam, random, sam, swa, wd"
+    known = "adam, asam, double, esam, fsam, gsam, looksam, matched, msam, random, sam, swa, wd"
     assert str(error.value) == f"unknown optimizer {wrong!r}: known are {known}{hint}"
     assert error.value.exit_code == 2
 

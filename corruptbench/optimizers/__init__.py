@@ -8,7 +8,10 @@ from corruptbench.algos.agent import Agent
 from corruptbench.errors import UsageError, nearest, unknown
 from corruptbench.optimizers.asam import ASAM
 from corruptbench.optimizers.averaging import Averaging
+from corruptbench.optimizers.esam import EfficientSAM
+from corruptbench.optimizers.fsam import FriendlySAM
 from corruptbench.optimizers.gsam import GSAM
+from corruptbench.optimizers.looksam import LookSAM
 from corruptbench.optimizers.more_updates import Double, Matched
 from corruptbench.optimizers.msam import MSAM
 from corruptbench.optimizers.optimizer import Optimizer
@@ -20,7 +23,10 @@ from corruptbench.spec import OptimizerSpec
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     cls.name: cls
-    for cls in (Optimizer, SAM, ASAM, GSAM, MSAM, RandomDirection, Matched, Double, WeightDecay, Averaging)
+    for cls in (
+        *(Optimizer, SAM, ASAM, GSAM, FriendlySAM, MSAM, LookSAM, EfficientSAM),
+        *(RandomDirection, Matched, Double, WeightDecay, Averaging),
+    )
 }
 
 
@@ -46,7 +52,8 @@ def optimizer_for(
     """The optimizer called ``name`` on an agent's objectives; None stands for what is usual, for on and rho.
 
     ``options`` are its other settings, which may be text. Raises UsageError for an unknown optimizer, objective or
-    setting, for a value that makes no sense, and for objectives or a radius where the optimizer has none.
+    setting, for a value that makes no sense, for objectives or a radius where the optimizer has none, and for an
+    algorithm that lacks what it needs.
     """
     cls = optimizer_named(name)
     usual = cls.usual(agent)
@@ -76,7 +83,9 @@ def optimizer_for(
                 f"--sam-on {wanted!r}: {agent.name} has the objectives {', '.join(known)}{nearest(wanted, known)}"
             )
     radius = {} if rho is None else {"rho": rho}
-    return dataclasses.replace(made, on=tuple(k for k in known if k in chosen), **radius)
+    optimizer = dataclasses.replace(made, on=tuple(k for k in known if k in chosen), **radius)
+    optimizer.require_fit(agent)
+    return optimizer
 
 
 def spec_of(optimizer: Optimizer) -> OptimizerSpec:

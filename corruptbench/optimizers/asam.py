@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from corruptbench.optimizers.optimizer import Loss, plain_gradient
+from corruptbench.optimizers.optimizer import Found, Given, Loss, plain_gradient
 from corruptbench.optimizers.perturbed import Perturbed, along
 
 
@@ -26,8 +26,8 @@ class ASAM(Perturbed):
         super().__post_init__()
         self.require("eta", 0 <= self.eta < float("inf"), "0 and above")
 
-    def gradient(self, loss: Loss, weights: Tensor, momentum: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def gradient(self, loss: Loss, weights: Tensor, given: Given) -> Found:
         """The gradient at w + e and the loss at w."""
-        gradient, value = plain_gradient(loss, weights)
+        gradient, value, _ = plain_gradient(loss, weights)
         sizes = weights.abs() + self.eta
-        return plain_gradient(loss, weights + sizes * along(sizes * gradient, self.rho))[0], value
+        return Found(plain_gradient(loss, weights + sizes * along(sizes * gradient, self.rho)).gradient, value, {})

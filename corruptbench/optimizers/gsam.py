@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from corruptbench.optimizers.optimizer import Loss, plain_gradient
+from corruptbench.optimizers.optimizer import Found, Given, Loss, plain_gradient
 from corruptbench.optimizers.perturbed import Perturbed, along, norm
 
 
@@ -26,10 +26,10 @@ class GSAM(Perturbed):
         super().__post_init__()
         self.require("alpha", 0 <= self.alpha < float("inf"), "0 and above")
 
-    def gradient(self, loss: Loss, weights: Tensor, momentum: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def gradient(self, loss: Loss, weights: Tensor, given: Given) -> Found:
         """The gradient that is put together, and the loss at w."""
-        gradient, value = plain_gradient(loss, weights)
-        perturbed, _ = plain_gradient(loss, weights + along(gradient, self.rho))
+        gradient, value, _ = plain_gradient(loss, weights)
+        perturbed = plain_gradient(loss, weights + along(gradient, self.rho)).gradient
         unit = perturbed / (norm(perturbed) + 1e-12)
         across = gradient - (gradient * unit).sum() * unit
-        return perturbed - self.alpha * across, value
+        return Found(perturbed - self.alpha * across, value, {})

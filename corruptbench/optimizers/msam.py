@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from corruptbench.optimizers.optimizer import Loss, plain_gradient
+from corruptbench.optimizers.optimizer import Found, Given, Loss, plain_gradient
 from corruptbench.optimizers.perturbed import Perturbed, along
 
 
@@ -20,6 +20,6 @@ class MSAM(Perturbed):
 
     name: ClassVar[str] = "msam"
 
-    def gradient(self, loss: Loss, weights: Tensor, momentum: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def gradient(self, loss: Loss, weights: Tensor, given: Given) -> Found:
         """The gradient and the loss at w + e; the loss at w would be a pass of its own."""
-        return plain_gradient(loss, weights - along(momentum, self.rho))
+        return plain_gradient(loss, weights - along(given.momentum, self.rho))

@@ -1,9 +1,9 @@
 """What an optimizer is: what it does otherwise than Adam, on some objectives. A step knows none of them by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 from torch.func import grad_and_value
@@ -13,6 +13,24 @@ from corruptbench.errors import UsageError
 
 Loss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 """Weights ``(P,)`` -> loss and info."""
+
+
+class Given(NamedTuple):
+    """What an update hands to a gradient."""
+
+    momentum: Tensor  # (P,) Adam's first moment before the update
+    noise: Tensor | None  # (P,) standard normals, for an optimizer that draws
+    memory: dict[str, Tensor]  # what it remembers, (P,) each
+    numbers: Sequence[Tensor]  # those of Optimizer.numbers, (1,) each
+    whole: bool  # what Optimizer.whole says of the update
+
+
+class Found(NamedTuple):
+    """What a gradient comes with."""
+
+    gradient: Tensor  # (P,) that Adam takes
+    loss: Tensor  # to look at
+    memory: dict[str, Tensor]  # what it remembers from now on, where that changes
 
 
 @dataclass(frozen=True)
@@ -39,11 +57,15 @@ class Optimizer:
         """Updates for each step of a run, 1 and above: t steps are the whole part of t times as many."""
         return Fraction(1)
 
-    def gradient(self, loss: Loss, weights: Tensor, momentum: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The gradient that Adam takes, ``(P,)``, and a loss to look at.
+    def whole(self, update: int) -> bool:
+        """Whether an update, from 1, goes the whole way; :meth:`gradient` may have a shorter one for the others.
 
-        ``momentum`` is Adam's first moment before the update, ``noise`` what an optimizer that ``draws`` is given.
+        Each of the two ways is a program of its own where steps are compiled, so the shorter one costs what it costs.
         """
+        return True
+
+    def gradient(self, loss: Loss, weights: Tensor, given: Given) -> Found:
+        """What Adam takes."""
         return plain_gradient(loss, weights)
 
     def decayed(self, weights: Tensor, rate: Tensor, numbers: list[Tensor]) -> list[Tensor]:
@@ -65,16 +87,19 @@ class Optimizer:
         """The weights of the policy after ``step`` steps; training goes on with ``weights``."""
         return weights
 
+    def require_fit(self, agent: Agent) -> None:
+        """Raises UsageError where an algorithm lacks what it needs of its objectives."""
+
     def require(self, name: str, sound: bool, allowed: str) -> None:
         """Raises UsageError, with the value found and the values allowed, for a setting that makes no sense."""
         if not sound:
             raise UsageError(f"--{self.name}.{name} is {getattr(self, name)}, allowed is {allowed}")
 
 
-def plain_gradient(loss: Loss, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient ``(P,)`` and loss at ``weights``."""
+def plain_gradient(loss: Loss, weights: Tensor) -> Found:
+    """Gradient and loss at ``weights``."""
     gradient, (value, _) = grad_and_value(loss, has_aux=True)(weights)
-    return gradient, value
+    return Found(gradient, value, {})
 
 
 def sharp_objectives(agent: Agent) -> tuple[str, ...]:

@@ -32,6 +32,6 @@ def norm(vector: Tensor) -> Tensor:
     return vector.square().sum().sqrt()
 
 
-def along(direction: Tensor, length: float) -> Tensor:
+def along(direction: Tensor, length: float | Tensor) -> Tensor:
     """A vector of this length in a direction; no vector where the direction is zero."""
     return direction * (length / (norm(direction) + 1e-12))

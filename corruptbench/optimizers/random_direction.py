@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from corruptbench.optimizers.optimizer import Loss, plain_gradient
+from corruptbench.optimizers.optimizer import Found, Given, Loss, plain_gradient
 from corruptbench.optimizers.perturbed import Perturbed, along
 
 
@@ -20,7 +20,7 @@ class RandomDirection(Perturbed):
     name: ClassVar[str] = "random"
     draws: ClassVar[bool] = True
 
-    def gradient(self, loss: Loss, weights: Tensor, momentum: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def gradient(self, loss: Loss, weights: Tensor, given: Given) -> Found:
         """The gradient and the loss at w + e; the loss at w would be a pass of its own."""
-        assert noise is not None
-        return plain_gradient(loss, weights + along(noise, self.rho))
+        assert given.noise is not None
+        return plain_gradient(loss, weights + along(given.noise, self.rho))

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from corruptbench.optimizers.optimizer import Loss, plain_gradient
+from corruptbench.optimizers.optimizer import Found, Given, Loss, plain_gradient
 from corruptbench.optimizers.perturbed import Perturbed, along
 
 
@@ -18,7 +18,7 @@ class SAM(Perturbed):
 
     name: ClassVar[str] = "sam"
 
-    def gradient(self, loss: Loss, weights: Tensor, momentum: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def gradient(self, loss: Loss, weights: Tensor, given: Given) -> Found:
         """The gradient at w + e and the loss at w."""
-        gradient, value = plain_gradient(loss, weights)
-        return plain_gradient(loss, weights + along(gradient, self.rho))[0], value
+        gradient, value, _ = plain_gradient(loss, weights)
+        return Found(plain_gradient(loss, weights + along(gradient, self.rho)).gradient, value, {})
