@@ -232,8 +232,13 @@ def test_weight_of_the_actor_loss_is_cut_at_100():
 # Whole steps
 
 
+THOUSAND = {("iql", "adam"), ("riql", "sam"), ("bc", "sam")}
+"""Every algorithm and both optimizers; the others take a hundred steps, which is a quarter of a minute less each."""
+
+
 @pytest.mark.parametrize(("name", "optimizer"), RUNS)
-def test_one_step_and_a_thousand_agree_with_the_reference(name, optimizer):
+def test_one_step_and_many_agree_with_the_reference(name, optimizer):
+    steps = 1_000 if (name, optimizer) in THOUSAND else 100
     run = learner(name, optimizer, dtype=torch.float64)
     expected = reference_of(run, optimizer)
     start = {group: [p.clone() for p in params] for group, params in run.state.items()}
@@ -243,8 +248,8 @@ def test_one_step_and_a_thousand_agree_with_the_reference(name, optimizer):
     assert reference.relative_distance(expected.state(), start) > 1e-4  # the step is visible at the bound below
     assert reference.relative_distance(run.state, expected.state()) <= 1e-6
 
-    run.advance(999)
-    for step in range(2, 1_001):
+    run.advance(steps - 1)
+    for step in range(2, steps + 1):
         expected.step(run.batch(step))
     assert reference.relative_distance(run.state, expected.state()) <= 1e-6
     for group in run.state:  # nor does a small network hide behind the large ones

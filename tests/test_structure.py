@@ -101,6 +101,11 @@ def level(module: str) -> int:
     return next((i for i, names in enumerate(LEVELS) if part in names), -1)
 
 
+def test_the_layers_are_those_that_contributors_read_of():
+    told = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert "\n".join(("```", *(", ".join(names) for names in LEVELS), "```")) in told
+
+
 @pytest.mark.parametrize("module", modules())
 def test_imports_run_one_way(module):
     if module == "corruptbench":
