@@ -1,5 +1,6 @@
 """Room on the disk and in memory: asked for before hours are spent, and told apart from a broken plug-in afterwards."""
 
+import ctypes
 import errno
 import os
 import shutil
@@ -11,6 +12,23 @@ LACKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, err
 """Errors of the system that say nothing about the code that met them."""
 
 CGROUP = Path("/sys/fs/cgroup")
+
+
+def keep_freed_memory() -> None:
+    """From now on memory that this process frees stays with it, where its C library is glibc.
+
+    Tensors of many megabytes would else be asked of the system again and again, which fills each with zeros first.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another system's
+        return
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
+"""glibc's malloc.h."""
 
 
 def require_disk(folder: Path, needed: int, what: str) -> None:

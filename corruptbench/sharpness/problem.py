@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,26 +44,26 @@ class Problem:
 def problems(agent: Agent, state: State, batch: Batch, y: Tensor | None) -> list[Problem]:
     """Each objective with its targets frozen, and with ``y`` ``(rows,)`` the common loss of the critics."""
     names = [objective.name for objective in agent.objectives] + [COMMON] * (y is not None)
-    return [_problem(agent, state, batch, y, name) for name in names]
+    targets = agent.targets(state, batch)
+    return [_problem(agent, state, batch, y, name, targets) for name in names]
 
 
-def _problem(agent: Agent, state: State, batch: Batch, y: Tensor | None, name: str) -> Problem:
+def _problem(agent: Agent, state: State, batch: Batch, y: Tensor | None, name: str, targets: Any) -> Problem:
     group, loss = (
-        _common(agent, batch, y) if name == COMMON and y is not None else _objective(agent, state, batch, name)
+        _common(agent, batch, y) if name == COMMON and y is not None else _objective(agent, batch, name, targets)
     )
 
     def row(number: int) -> Problem:
         part = slice(number, number + 1)
         alone = Batch(*(field[part] for field in batch))
-        return _problem(agent, state, alone, None if y is None else y[part], name)
+        return _problem(agent, state, alone, None if y is None else y[part], name, agent.targets(state, alone))
 
     inputs = inputs_of(state[group], batch)
     return Problem(name, group, state[group], loss, row, len(batch.rewards), inputs, agent.network_kind)
 
 
-def _objective(agent: Agent, state: State, batch: Batch, name: str) -> tuple[str, Callable[[Params], Tensor]]:
+def _objective(agent: Agent, batch: Batch, name: str, targets: Any) -> tuple[str, Callable[[Params], Tensor]]:
     objective = next(objective for objective in agent.objectives if objective.name == name)
-    targets = agent.targets(state, batch)
     return objective.group, lambda params: objective.loss(params, batch, targets)[0]
 
 

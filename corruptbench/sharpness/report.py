@@ -13,6 +13,7 @@ from torch.func import grad_and_value
 from corruptbench.algos.agent import State
 from corruptbench.batches import measured_rows
 from corruptbench.corrupting import data_of
+from corruptbench.resources import keep_freed_memory
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import Eigenvalue, Estimate, extremes, fisher_trace, hessian, signs, trace
 from corruptbench.sharpness.problem import Problem, problems
@@ -60,6 +61,7 @@ def report_of(model: Policy, step: int, data: Data, effort: Effort) -> dict[str,
     Where there are critics, the common loss is their mean squared error to y = r + gamma (1 - d) V(s'), with
     V(s') = min_k Q_k(s', pi(s')) and gamma of the clean dataset's surrogate.
     """
+    keep_freed_memory()
     surrogate = surrogate_for(data["clean"]) if "critic" in model.state else None
     found: dict[str, Any] = {"schema": SCHEMA, "step": step, **vars(effort), "data": {}}
     for name, dataset in data.items():
