@@ -1,20 +1,15 @@
-"""Writes what ``corruptbench bench`` printed between the markers of docs/performance.md.
+"""Writes what ``corruptbench bench`` printed between markers of docs/performance.md.
 
 corruptbench bench --seconds 2 > bench.txt && python scripts/bench_table.py bench.txt
+corruptbench bench optimizers --seconds 1.5 --rounds 3 > bench.txt && python scripts/bench_table.py bench.txt optimizers
+corruptbench bench sharpness --rounds 1 > bench.txt && python scripts/bench_table.py bench.txt sharpness
 """
 
 import sys
 from pathlib import Path
 
-DOC = Path(__file__).parent.parent / "docs" / "performance.md"
+from markers import insert
 
-
-def main() -> None:
-    text = Path(sys.argv[1]).read_text("utf-8").rstrip()
-    begin, end = "<!-- bench -->", "<!-- /bench -->"
-    head, _, rest = DOC.read_text("utf-8").partition(begin)
-    DOC.write_text(f"{head}{begin}\n```text\n{text}\n```\n{end}{rest.partition(end)[2]}", "utf-8")
-
-
-if __name__ == "__main__":
-    main()
+text = Path(sys.argv[1]).read_text("utf-8").rstrip()
+marker = sys.argv[2] if len(sys.argv) > 2 else "bench"
+insert(Path(__file__).parent.parent / "docs" / "performance.md", marker, f"```text\n{text}\n```")
