@@ -21,6 +21,7 @@ from corruptbench.store import MANIFEST, pretty, sha256_file
 from corruptbench.submission import data
 from corruptbench.submission.reading import Run, Submission, read_submission
 from corruptbench.submission.reproduction import request_of
+from corruptbench.submission.results import VARIED
 from corruptbench.submission.rules import RULES, reasons
 from corruptbench.suites import Suite, suite
 from corruptbench.tables.reading import LEADERBOARD
@@ -411,10 +412,11 @@ def with_a_copied_policy(folder, _):
 
 
 def copied_from_the_benchmark(folder, _):
-    shipped = sorted(path.name for path in (LEADERBOARD / "records").iterdir())[0]
-    other = RunRecord.read(LEADERBOARD / "records" / shipped / "record.json")
+    """Of a shipped run whose episodes differ in length, so that both give it away."""
+    records = (RunRecord.read(path) for path in sorted((LEADERBOARD / "records").glob("*/record.json")))
+    other = next(r for r in records if r.evaluation and len(set(r.evaluation["lengths"])) >= VARIED)
     run = changed(folder, IQL, curve=False, evaluation=other.evaluation, score=other.score)
-    return run.name, "copies", f"it has the same returns as {shipped}, which the benchmark ships"
+    return run.name, "copies", f"it has the same lengths and returns as {other.run_id}, which the benchmark ships"
 
 
 BROKEN = [
