@@ -339,7 +339,7 @@ def test_eight_processes_with_the_same_run_train_it_once(small_file, tmp_path, r
         running -= {i for i in running if os.waitid(os.P_PID, crowd[i].pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)}
         if out.exists():
             assert [record.outcome for record in read_records(out)] in ([], ["ok"])
-    assert [one.wait() for one in crowd] == [0] * 8
+    assert [one.wait() for one in crowd] == [0] * 8, "\n".join(one.said() for one in crowd)
     assert sum("holds this run already" not in one.said() for one in crowd) == 1  # one trained it
     sound(out, reference)
 
@@ -349,13 +349,14 @@ def test_eight_processes_with_the_same_sweep_train_each_run_once(small_file, tmp
     data = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
     alone, out = tmp_path / "alone", tmp_path / "out"
     assert main(sweep_arguments(tmp_path, alone, *data)) == 0
-    crowd = [child(command(*sweep_arguments(tmp_path, out, *data)), tmp_path / f"said{i}") for i in range(8)]
+    sweep = command(*sweep_arguments(tmp_path, out, *data))  # it writes the suite: before anyone reads it
+    crowd = [child(sweep, tmp_path / f"said{i}") for i in range(8)]
     running = set(range(8))
     while running:
         running -= {i for i in running if os.waitid(os.P_PID, crowd[i].pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)}
         if out.exists():
             assert {record.outcome for record in read_records(out)} <= {"ok"}
-    assert [one.wait() for one in crowd] == [0] * 8
+    assert [one.wait() for one in crowd] == [0] * 8, "\n".join(one.said() for one in crowd)
     done = sum(len(re.findall(r"^\[[0-9]/2.*\] bc ", one.said(), re.MULTILINE)) for one in crowd)
     assert done - sum(one.said().count("holds this run already") for one in crowd) == 2
     assert hashes(out) == hashes(alone)
