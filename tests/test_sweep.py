@@ -188,6 +188,7 @@ def test_only_takes_alternatives_of_one_key_and_the_meeting_of_two():
         "population": (["--population", "0"], "--population is 0, allowed is 1 and above"),
         "two ways": (["--population", "2", "--workers", "2"], "neither --workers nor --launcher goes with it"),
         "device": (["--device", "cuda:77"], "--device is 'cuda:77', and PyTorch 2.13.0"),
+        "device on Ray": (["--launcher", "ray", "--device", "cuda:1"], "with --launcher ray allowed are cpu and cuda"),
         "optimizer": (["--algo", "bc+adma"], "did you mean 'adam'?"),
         "its setting": (
             ["--algo", "bc+gsam:alpah=1"],

@@ -70,8 +70,8 @@ def log_options(options: argparse.Namespace) -> dict[str, Any]:
     return {"log": options.log, "log_to": options.log_to}
 
 
-def setup_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """The Setup of ``run`` and ``sweep``; raises UsageError."""
+def setup_of(options: argparse.Namespace, *, here: bool = True):  # type: ignore[no-untyped-def]
+    """The Setup of ``run`` and ``sweep``; raises UsageError, for a device only where runs are trained ``here``."""
     from corruptbench.attempt import Setup
 
     return Setup(
@@ -81,7 +81,7 @@ def setup_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
         plugin_timeout(options),
         options.track_sharpness,
         **log_options(options),
-        device=device(options.device),
+        device=device(options.device) if here else options.device,
     )
 
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
     for path in options.plugin:
         load_plugin(path)
-    setup = setup_of(options)
+    setup = setup_of(options, here=options.launcher == "local")
     selected = asked_for(suite(options.suite), options)
     requests = [
         dataclasses.replace(
@@ -144,8 +144,11 @@ def launcher(options: argparse.Namespace, setup):  # type: ignore[no-untyped-def
     if options.launcher == "ray":
         from corruptbench.sweep.cluster import connect, on_ray
 
-        room = connect(options.address, options.workers, setup.threads)
-        return partial(on_ray, out=options.out, threads=setup.threads, room=room), room
+        if setup.device not in ("cpu", "cuda"):
+            raise UsageError(f"--device is {setup.device!r}, and with --launcher ray allowed are cpu and cuda")
+        gpus = int(setup.device == "cuda")
+        room = connect(options.address, options.workers, setup.threads, gpus)
+        return partial(on_ray, out=options.out, threads=setup.threads, room=room, gpus=gpus), room
     if options.address is not None:
         raise UsageError("--address is of a Ray cluster: add --launcher ray")
     if options.population is not None:

@@ -24,8 +24,8 @@ from corruptbench.sweep.sweep import RETRIES
 from corruptbench.workers import PATIENCE, as_they_end
 
 
-def connect(address: str | None, workers: int | None, threads: int) -> int:
-    """Joins the cluster at ``address``, or starts one here; how many runs it has room for at a time.
+def connect(address: str | None, workers: int | None, threads: int, gpus: int = 0) -> int:
+    """Joins the cluster at ``address``, or starts one here; how many runs of so much each it has room for at a time.
 
     Raises UsageError without Ray or without room for one run, NetworkError where there is no cluster.
     """
@@ -41,17 +41,24 @@ def connect(address: str | None, workers: int | None, threads: int) -> int:
         ray.init(address or "local", **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise NetworkError(f"--address {address}: no Ray cluster could be joined: {sentence(error)}") from error
-    found = int(ray.cluster_resources().get("CPU", 0)) // threads
+    resources = ray.cluster_resources()
+    found = int(resources.get("CPU", 0)) // threads
     if not found:
         raise UsageError(f"--threads is {threads}, and the Ray cluster has fewer processors")
+    if gpus:
+        found = min(found, int(resources.get("GPU", 0)) // gpus)
+    if not found:
+        raise UsageError("--device is 'cuda', and the Ray cluster has no GPU")
     return found if workers is None else min(found, workers)
 
 
-def on_ray(jobs: Sequence[Job], *, out: Path, threads: int, room: int) -> Generator[tuple[int, int], None, None]:
+def on_ray(
+    jobs: Sequence[Job], *, out: Path, threads: int, room: int, gpus: int = 0
+) -> Generator[tuple[int, int], None, None]:
     """As :func:`corruptbench.sweep.sweep.here`, on the cluster that :func:`connect` joined."""
     import ray
 
-    task = ray.remote(num_cpus=threads, max_retries=RETRIES)(_task)
+    task = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_task)
     waiting = deque(enumerate(jobs))
     running: dict[Any, int] = {}
     try:
