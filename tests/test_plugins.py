@@ -671,6 +671,15 @@ def test_an_edited_algorithm_is_another_run(learner, plan_of):
     assert plan_of(plugin, algo="my-bc", corrupt="none").spec.run_id != before
 
 
+def test_an_algorithm_and_its_optimizer_have_two_names(learner, run):
+    plugin = learner()
+    plugin.write_text(plugin.read_text().replace("my-bc", "gsam"))
+    words = "--algo gsam has the name of its optimizer, and --gsam.x could mean either: rename it"
+    for more in (["--optimizer", "gsam"], ["--optimizer", "gsam", "--help"]):
+        assert run("--plugin", plugin, *more, algo="gsam", corrupt="none") == (2, {}, f"corruptbench run: {words}\n")
+    assert run("--plugin", plugin, "--optimizer", "asam", algo="gsam", corrupt="none")[0] == 0
+
+
 def test_help_lists_the_options_of_a_plugin(learner, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["run", "--algo", "my-bc", "--plugin", str(learner()), "--help"])

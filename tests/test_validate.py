@@ -214,7 +214,7 @@ def exchanged(name, *, beside=False):
 
 def of_another_configuration(folder, others):
     run = exchanged("configuration")(folder, others)
-    return run, "configuration", "its iql.expectile is '0.9', and 3 of the 4 runs of iql have '0.7'"
+    return run, "configuration", "its iql.expectile is 0.9, and 3 of the 4 runs of iql have 0.7"
 
 
 def of_other_steps(folder, others):
@@ -262,7 +262,7 @@ def of_another_protocol(folder, _):
 def of_another_version(folder, _):
     versions = record_of(folder).versions
     run = changed(folder, IQL, versions={**versions, "mujoco": "3.1.6"})
-    found = f"its version of mujoco is '\"3.1.6\"', and 3 of the 4 runs of iql have '\"{versions['mujoco']}\"'"
+    found = f"its version of mujoco is '3.1.6', and 3 of the 4 runs of iql have '{versions['mujoco']}'"
     return run.name, "configuration", found
 
 

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     optimizer = known.optimizer or config.get("optimizer")
     if optimizer is not None and not isinstance(optimizer, str):
         raise UsageError(f"--config {known.config}: optimizer is {optimizer!r}, needed is the name of an optimizer")
+    if optimizer is not None and optimizer == algo:
+        raise UsageError(f"--algo {algo} has the name of its optimizer, and --{algo}.x could mean either: rename it")
     parser = build_parser(algo, optimizer)
     apply_config(parser, config, known.config)
     options = parser.parse_args(arguments)

@@ -1,6 +1,7 @@
 """Rules on how it was run: one configuration throughout, and nothing in a record that says otherwise."""
 
 import dataclasses
+import json
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -38,10 +39,18 @@ def configuration(submission: Submission) -> Found:
                 text = canonical(values.get(name))
                 if text != usual:
                     deviating[run].append(
-                        f"its {name} is {shown(text)}, and {counts[usual]} of the {len(found)} runs of {entry.name} "
-                        f"have {shown(usual)}"
+                        f"its {name} is {_value(text)}, and {counts[usual]} of the {len(found)} runs of {entry.name} "
+                        f"have {_value(usual)}"
                     )
         yield from ((run, "; ".join(what)) for run, what in deviating.items())
+
+
+def _value(text: str) -> str:
+    """A setting's canonical text for people; one that is nothing, or that a spec does not name, is not set."""
+    value = json.loads(text)
+    if value is None:
+        return "not set"
+    return shown(value) if isinstance(value, str) or len(text) > 80 else text
 
 
 def _configuration(run: Run, entry: Entry) -> dict[str, Any]:
