@@ -217,10 +217,10 @@ def sums_by_unit(points: Sequence[Point]) -> np.ndarray:
     return np.array([np.sum([(p.x * p.y, p.x**2, p.y**2) for p in units[unit]], axis=0) for unit in sorted(units)])
 
 
-def correlation(sums: np.ndarray) -> float:
-    """Pearson's r of centred values, 0 where one of them does not vary."""
-    xy, xx, yy = sums.sum(0)
-    return float(xy / math.sqrt(xx * yy)) if xx * yy > 0 else 0.0
+def correlation(sums: np.ndarray) -> np.ndarray:
+    """Pearson's r of centred values from their sums ``(..., units, 3)``, 0 where one of them does not vary."""
+    xy, xx, yy = np.moveaxis(sums.sum(-2), -1, 0)
+    return xy / np.sqrt(np.where(xx * yy > 0, xx * yy, np.inf))
 
 
 def paired(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:

@@ -17,6 +17,7 @@ from corruptbench.tables.stats import (
     interval,
     iqm,
     mean,
+    mean_of_all,
     median,
     optimality_gap,
     performance_profile,
@@ -91,14 +92,17 @@ def test_no_interval_under_5_units():
     assert interval(SCORES[:5], "x") is not None
 
 
-def slow_interval(scores, name, level):
-    """Percentiles of 10,000 means of as many scores, drawn with replacement from the stream ``bootstrap/<name>``."""
+def drawn_units(n, name):
+    """10,000 times n of n units, drawn with replacement from the stream ``bootstrap/<name>``."""
     seed = hashlib.sha256(f"cb2026/bootstrap/{name}".encode()).digest()
-    bits = np.random.PCG64(int.from_bytes(seed, "big"))
-    n = len(scores)
-    raw = bits.random_raw(10_000 * n).tolist()
-    drawn = [scores[int((number >> 11) * 2.0**-53 * n)] for number in raw]
-    means = sorted(sum(drawn[i : i + n]) / n for i in range(0, len(drawn), n))
+    raw = np.random.PCG64(int.from_bytes(seed, "big")).random_raw(10_000 * n).tolist()
+    drawn = [int((number >> 11) * 2.0**-53 * n) for number in raw]
+    return [drawn[i : i + n] for i in range(0, len(drawn), n)]
+
+
+def slow_interval(scores, name, level):
+    """Percentiles of 10,000 means of as many scores."""
+    means = sorted(sum(scores[unit] for unit in chosen) / len(scores) for chosen in drawn_units(len(scores), name))
 
     def percentile(share):
         place = share * (len(means) - 1)  # linear between the two nearest
@@ -164,6 +168,8 @@ def test_students_interval_of_a_few_units():
 
 # Across cells: (units, cells)
 
+STATISTICS = (iqm, mean_of_all, median, optimality_gap)
+
 TABLE = [[10.0, 80.0], [20.0, 90.0], [0.0, 130.0], [40.0, -20.0], [30.0, 70.0]]
 """5 units of 2 cells, with means of 20 and 70."""
 
@@ -179,8 +185,18 @@ def test_aggregates_by_hand():
     assert optimality_gap([[130.0, 70.0]], gamma=150.0) == 50.0
     assert iqm([[1.0, 2.0, 9.0]]) == 4.0  # too few to cut any off
     assert iqm([[1.0, 2.0, 4.0, 90.0]]) == 3.0
-    for statistic in (iqm, median, optimality_gap):
-        assert type(statistic(TABLE)) is float
+    assert mean_of_all(TABLE) == 45.0
+    for statistic in STATISTICS:
+        assert isinstance(statistic(TABLE), float)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (10, 9), (4, 1)])
+def test_many_tables_at_once_are_each_alone(statistic, shape):
+    tables = np.random.default_rng(3).normal(70, 40, (2, 6, *shape))
+    alone = [[statistic(table) for table in row] for row in tables]
+    np.testing.assert_allclose(statistic(tables), alone, rtol=1e-13)
+    assert statistic(tables).shape == (2, 6)
 
 
 def test_iqm_is_what_scipy_trims():
@@ -197,7 +213,7 @@ def test_iqm_is_what_scipy_trims():
 @pytest.mark.parametrize("scores", [[1.0, 2.0], [[1.0, math.nan]], [[math.inf]], [], [[]], np.zeros((2, 0))])
 def test_a_gap_is_refused(scores):
     """Sorted to the end, a NaN would be cut off by an IQM, and a failed run with it."""
-    for function in (iqm, median, optimality_gap):
+    for function in STATISTICS:
         with pytest.raises(DataError, match=r"needed is \(units, cells\) with a finite number in each place"):
             function(scores)
 
@@ -206,11 +222,13 @@ def test_units_are_resampled_whole():
     """Cells of a unit that move together do not average out; drawn apart, as independent runs, they would."""
     assert aggregate_interval(TABLE[:4], iqm, "x") is None
     shared = np.repeat(np.array(SCORES)[:, None], 20, axis=1)
-    low, high = aggregate_interval(shared, lambda table: float(table.mean()), "x")
+    low, high = aggregate_interval(shared, mean_of_all, "x")
     assert (low, high) == pytest.approx(interval(SCORES, "x"), rel=1e-12)
-    assert (low, high) != aggregate_interval(shared, lambda table: float(table.mean()), "y")
+    assert (low, high) != aggregate_interval(shared, mean_of_all, "y")
     opposed = np.array([SCORES, [100 - score for score in SCORES]]).T
-    assert aggregate_interval(opposed, lambda table: float(table.mean()), "x") == pytest.approx((50, 50))
+    assert aggregate_interval(opposed, mean_of_all, "x") == pytest.approx((50, 50))
+    slowly = [iqm(np.array(TABLE)[chosen]) for chosen in drawn_units(5, "x")]
+    assert aggregate_interval(TABLE, iqm, "x") == pytest.approx(np.quantile(slowly, [0.025, 0.975]), rel=1e-12)
     narrow = aggregate_interval(TABLE, iqm, "x", 0.5)
     wide = aggregate_interval(TABLE, iqm, "x")
     assert wide == aggregate_interval(np.array(TABLE), iqm, "x")

@@ -13,9 +13,9 @@ from corruptbench.tables import stats
 from corruptbench.tables.listing import Row, cell, number
 
 LEARNER = ("protocol", "algo", "optimizer", "sam_on", "rho", "track", "options")
-STATISTICS = {
+STATISTICS: dict[str, stats.Statistic] = {
     "iqm": stats.iqm,
-    "mean": lambda scores: float(np.mean(scores)),
+    "mean": stats.mean_of_all,
     "median": stats.median,
     "optimality_gap": stats.optimality_gap,
 }

@@ -1,18 +1,21 @@
 """Statistics over units, as pure functions (section 5). A unit is one pair of seeds; episodes are no replication.
 
 Those across cells take arrays of shape ``(units, cells)``, rliable's runs x tasks, without gaps: every unit has a score
-in every cell, with :func:`with_floor` for the ones that failed.
+in every cell, with :func:`with_floor` for the ones that failed. A :data:`Statistic` takes many of them at once.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from corruptbench.errors import DataError
 from corruptbench.rng import stream, uniforms
+
+Statistic = Callable[[np.ndarray], Any]
+"""Scores ``(..., units, cells)`` -> ``(...)``; of a single table a float."""
 
 RESAMPLES = 10_000
 FEWEST = 5
@@ -97,28 +100,37 @@ def with_floor(scores: Sequence[float | None], sound_in_cell: Sequence[float]) -
     return [floor if score is None else score for score in scores]
 
 
-def iqm(scores: ArrayLike) -> float:
+def iqm(scores: ArrayLike) -> Any:
     """Interquartile mean over all units and cells together: a quarter of the scores is cut off at each end (rliable).
 
-    As many as ``int(0.25 * count)`` are cut, so under 4 scores it is their mean.
+    As many as ``int(0.25 * count)`` are cut, so under 4 scores it is their mean. A :data:`Statistic`.
     """
-    ordered = np.sort(_matrix(scores), axis=None)
-    cut = ordered.size // 4
-    return float(ordered[cut : ordered.size - cut].mean())
+    tables = _tables(scores)
+    ordered = np.sort(tables.reshape(*tables.shape[:-2], -1))
+    cut = ordered.shape[-1] // 4
+    return ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
 
 
-def median(scores: ArrayLike) -> float:
-    """Median over cells of the mean over units (rliable's aggregate_median)."""
-    return float(np.median(_matrix(scores).mean(0)))
+def mean_of_all(scores: ArrayLike) -> Any:
+    """Mean over all units and cells (rliable's aggregate_mean). A :data:`Statistic`."""
+    return _tables(scores).mean((-2, -1))
 
 
-def optimality_gap(scores: ArrayLike, gamma: float = 100.0) -> float:
-    """How far the scores fall short of ``gamma`` on average; what lies above it makes up for nothing (rliable)."""
-    return float(gamma - np.minimum(_matrix(scores), gamma).mean())
+def median(scores: ArrayLike) -> Any:
+    """Median over cells of the mean over units (rliable's aggregate_median). A :data:`Statistic`."""
+    return np.median(_tables(scores).mean(-2), -1)
+
+
+def optimality_gap(scores: ArrayLike, gamma: float = 100.0) -> Any:
+    """How far the scores fall short of ``gamma`` on average; what lies above it makes up for nothing (rliable).
+
+    A :data:`Statistic`.
+    """
+    return gamma - np.minimum(_tables(scores), gamma).mean((-2, -1))
 
 
 def aggregate_interval(
-    scores: ArrayLike, statistic: Callable[[np.ndarray], float], name: str, level: float = 0.95
+    scores: ArrayLike, statistic: Statistic, name: str, level: float = 0.95
 ) -> tuple[float, float] | None:
     """Percentile bootstrap of a statistic of ``(units, cells)``; None under 5 units.
 
@@ -129,8 +141,7 @@ def aggregate_interval(
     table = _matrix(scores)
     if len(table) < FEWEST:
         return None
-    replicates = [statistic(table[chosen]) for chosen in _draws(len(table), name)]
-    return _bounds(np.array(replicates, dtype=float), level)
+    return _bounds(statistic(table[_draws(len(table), name)]), level)
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
@@ -210,12 +221,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _tables(scores: ArrayLike) -> np.ndarray:
+    """Scores ``(..., units, cells)``; raises DataError for a gap, which sorting would put where an IQM cuts it off."""
+    tables = np.asarray(scores, dtype=float)
+    if tables.ndim < 2 or not tables.size or not np.isfinite(tables).all():
+        raise DataError(f"scores of shape {tables.shape}: needed is (units, cells) with a finite number in each place")
+    return tables
+
+
 def _matrix(scores: ArrayLike) -> np.ndarray:
-    """Scores as ``(units, cells)``; raises DataError for a gap, which sorting would put where an IQM cuts it off."""
-    table = np.asarray(scores, dtype=float)
-    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
-        raise DataError(f"scores of shape {table.shape}: needed is (units, cells) with a finite number in each place")
-    return table
+    """As :func:`_tables`, of a single table."""
+    if np.ndim(scores) > 2:
+        raise DataError(f"scores of shape {np.shape(scores)}: needed is one table (units, cells)")
+    return _tables(scores)
 
 
 def _above(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
