@@ -1,6 +1,7 @@
 """Writes what ``corruptbench bench`` printed between markers of docs/performance.md.
 
-corruptbench bench --seconds 2 > bench.txt && python scripts/bench_table.py bench.txt
+corruptbench bench training population workers evaluation attack loading start --seconds 2 > bench.txt
+python scripts/bench_table.py bench.txt
 corruptbench bench optimizers --seconds 1.5 --rounds 3 > bench.txt && python scripts/bench_table.py bench.txt optimizers
 corruptbench bench sharpness --rounds 1 > bench.txt && python scripts/bench_table.py bench.txt sharpness
 """

@@ -17,7 +17,7 @@ from corruptbench import training
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.cli import run as run_verb
-from corruptbench.errors import ResourceError
+from corruptbench.errors import ResourceError, UsageError
 from corruptbench.learners import learner_text
 from corruptbench.records import read_records
 from corruptbench.request import RunRequest
@@ -168,6 +168,21 @@ def test_only_takes_alternatives_of_one_key_and_the_meeting_of_two():
         ("bc", "adam", "obs-adv", 3),
         ("riql", "sam", "obs-adv", 3),
     ]
+
+
+def test_only_takes_what_a_suite_takes(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "version: 1\ndatasets: [hopper-replay]\ncorruptions: [none, rew-auto]\n"
+        'algorithms: [iql, "iql:hidden=8+sam:rho=0.10,on=V+Q"]\nunits: 1\n'
+    )
+    requests = list(suite(str(path)).requests())
+    ours = [request for request in requests if request.optimizer == "sam"]
+    for text in ("iql:hidden=8+sam:rho=0.10,on=V+Q", "iql:hidden=8+sam:on=V+Q,rho=0.1"):
+        assert chosen(requests, [f"algo={text}"], None) == ours
+    assert chosen(requests, ["corrupt=rew-auto"], None) == [one for one in requests if one.corrupt != "none"]
+    with pytest.raises(UsageError, match="--only corrupt=obs-auto: the suite has none, "):
+        chosen(requests, ["corrupt=obs-auto"], None)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,10 @@ def _key(run: Run) -> Key:
 def _voice(run: Run) -> tuple[object, ...]:
     """What the bytes of an attack depend on."""
     spec, record = run.spec, run.record
-    made_with = (record.execution.get("cpu"), *(record.versions.get(name) for name in ("torch", "numpy")))
+    made_with = (
+        record.execution.get("cpu"),
+        *(record.versions.get(name) for name in ("corruptbench", "torch", "numpy")),
+    )
     return (*_key(run), spec.dataset_sha256, spec.corruption_seed, spec.corruption.surrogate_sha256, *made_with)
 
 

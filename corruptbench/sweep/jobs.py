@@ -9,8 +9,9 @@ from tqdm import tqdm
 from corruptbench import command
 from corruptbench.attempt import Setup
 from corruptbench.corrupting import WHITE_BOX, named_corruption
+from corruptbench.corruptions.auto import members
 from corruptbench.errors import IntegrityError, UsageError, nearest
-from corruptbench.learners import learner_text
+from corruptbench.learners import learner_fields, learner_text
 from corruptbench.records import RunRecord
 from corruptbench.request import Plan, RunRequest
 from corruptbench.run import finished, lacks_report, loaded, plan, under_way
@@ -54,8 +55,9 @@ class Job:
 def chosen(requests: Iterable[RunRequest], only: Sequence[str], shard: str | None) -> list[RunRequest]:
     """The requests that ``--only KEY=VALUE`` names (of one key either value, of two keys both), and of these a shard.
 
-    ``i/n`` takes every n-th one from the i-th on, so that n machines divide a suite between them whatever of it is
-    finished. Raises UsageError for a key or value that no request has.
+    An ensemble stands for its members, and a learner's settings come in any order. ``i/n`` takes every n-th one from
+    the i-th on, so that n machines divide a suite between them whatever of it is finished. Raises UsageError for a key
+    or value that no request has.
     """
     found = list(requests)
     wanted: dict[str, set[str]] = {}
@@ -64,9 +66,10 @@ def chosen(requests: Iterable[RunRequest], only: Sequence[str], shard: str | Non
         if key not in KEYS or not equals:
             raise UsageError(f"--only {text}: needed is KEY=VALUE with a key of {', '.join(KEYS)}{nearest(key, KEYS)}")
         known = list(dict.fromkeys(KEYS[key](request) for request in found))
-        if value not in known:
+        meant = _meant(key, value)
+        if not meant <= set(known):
             raise UsageError(f"--only {text}: the suite has {', '.join(known)}{nearest(value, known)}")
-        wanted.setdefault(key, set()).add(value)
+        wanted.setdefault(key, set()).update(meant)
     found = [request for request in found if all(KEYS[key](request) in wanted[key] for key in wanted)]
     if shard is None:
         return found
@@ -77,6 +80,16 @@ def chosen(requests: Iterable[RunRequest], only: Sequence[str], shard: str | Non
     if not 1 <= i <= n:
         raise UsageError(f"--shard is {shard}, allowed is 1/{n} to {n}/{n}" if n else f"--shard is {shard}: n is 0")
     return found[i - 1 :: n]
+
+
+def _meant(key: str, value: str) -> set[str]:
+    """What ``--only`` means by a value, as :data:`KEYS` spells it; itself where it is no learner or threat model."""
+    try:
+        if key == "algo":
+            return {learner_text(RunRequest(**learner_fields(value), corrupt="none"))}
+        return set(members(value)) if key == "corrupt" else {value}
+    except UsageError:
+        return {value}
 
 
 def jobs(
