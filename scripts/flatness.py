@@ -72,6 +72,7 @@ def main() -> None:
     for data in DATA:
         insert(DOC, f"ratios-{data}", ratio_table(runs, data))
         insert(DOC, f"correlation-{data}", correlation_table(runs, data))
+        insert(DOC, f"apart-{data}", correlation_table(runs, data, apart=True))
     for data in DATA:
         drawn = scatter(runs, data)
         (FIGURES / f"{drawn.name}.svg").write_bytes(drawn.svg)
@@ -178,15 +179,15 @@ def ratio(pairs: Sequence[tuple[Run, Run]], data: str, loss: str, measure: str) 
     return f"{math.exp(stats.mean(logs)):.2f}" if logs else "-"
 
 
-def correlation_table(runs: Sequence[Run], data: str) -> str:
+def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False) -> str:
     """Pearson's r of score and log sharpness within cells, with an interval over units and the number of runs."""
     lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---|" * len(LOSSES)]
     for measure in MEASURES:
         cells = []
         for loss in LOSSES:
-            points = centred(runs, data, loss, measure)
+            points = centred(runs, data, loss, measure, apart=apart)
             sums = sums_by_unit(points)
-            name = f"flatness/{data}/{loss}/{measure}"
+            name = f"flatness/{data}/{loss}/{measure}{'/apart' * apart}"
             bounds = stats.aggregate_interval(sums, correlation, name) if points else None
             shown = "" if bounds is None else f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
             cells.append(f"{correlation(sums):+.2f}{shown} ({len(points)})" if points else "-")
@@ -196,14 +197,17 @@ def correlation_table(runs: Sequence[Run], data: str) -> str:
 
 class Point(NamedTuple):
     run: Run
-    x: float  # log sharpness less its mean over the runs of this algorithm and threat model
+    x: float  # log sharpness less its mean over the runs of the cell
     y: float  # score less that mean
 
 
-def centred(runs: Sequence[Run], data: str, loss: str, measure: str) -> list[Point]:
-    """Plain and SAM runs share a mean: what SAM does to both is asked for. A cell of one run says nothing."""
+def centred(runs: Sequence[Run], data: str, loss: str, measure: str, *, apart: bool = False) -> list[Point]:
+    """A cell is an algorithm under a threat model, its plain and SAM runs together unless ``apart``.
+
+    Together they show what SAM does to both, apart what is left without it. A cell of one run says nothing.
+    """
     points = []
-    for cell in grouped(runs, lambda run: (run.algo, run.threat)).values():
+    for cell in grouped(runs, lambda run: (run.learner if apart else run.algo, run.threat)).values():
         known = [(run, math.log(value)) for run in cell if (value := run.sharpness(data, loss, measure))]
         if len(known) > 1:
             x, y = stats.mean([log for _, log in known]), stats.mean([run.score for run, _ in known])

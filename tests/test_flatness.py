@@ -65,6 +65,17 @@ def test_a_stage_compares_each_learner_with_adam(flatness):
     assert flatness.ratio([(runs[0], runs[2])], "clean", "V", "trace") == "0.50"
 
 
+def test_plain_and_sam_runs_share_a_mean_or_have_their_own(flatness):
+    """SAM lowers both, and without it both rise against each other."""
+    runs = [run(flatness, "iql", "none", unit, 50.0 - unit, math.exp(9 + unit)) for unit in range(3)]
+    runs += [run(flatness, "iql+sam", "none", unit, 10.0 - unit, math.exp(1 + unit)) for unit in range(3)]
+    together, apart = (flatness.centred(runs, "clean", "V", "trace", apart=apart) for apart in (False, True))
+    assert len(together) == len(apart) == 6
+    assert flatness.correlation(flatness.sums_by_unit(together)) > 0.9
+    assert flatness.correlation(flatness.sums_by_unit(apart)) == pytest.approx(-1)
+    assert flatness.correlation_table(runs, "clean", apart=True).splitlines()[3] == "| trace | -1.00 (6) | - | - | - |"
+
+
 def test_correlation_is_within_cells(flatness):
     """Between cells sharpness and score rise together, within them they fall: it is the fall that counts."""
     runs = []
