@@ -174,7 +174,7 @@ def computed_or_cached(
         "dataset_sha256": dataset.sha256,
         "corruption": dataclasses.asdict(spec),
         "corruption_seed": seed,
-        **platform("corruptions", "surrogates", "numerics", "algos", "train", "rng"),
+        **platform("corruptions", "surrogates", "frozen", "numerics", "algos", "train", "rng"),
     }
     folder = without_links(cache(), cache() / "corrupted" / key_of(key))
     damaged = False

@@ -5,7 +5,6 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from tqdm import tqdm
 
 from corruptbench.algos.agent import State, options_of
 from corruptbench.algos.iql import IQL
-from corruptbench.algos.networks import PLAIN, Kind
+from corruptbench.algos.networks import PLAIN, mlp
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.frozen import Frozen
 from corruptbench.links import without_links
 from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.registry import source_sha256
@@ -56,11 +56,12 @@ class TrainedCritics:
     def critics(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch, K)``.
 
-        One critic after the other, in place where nothing is lost: an attack asks for them again and again.
+        One critic after the other, each for itself: what is asked for seldom needs the slope of all of them.
         """
         x = torch.cat([self.model.normalisation(observations), actions], -1)
         critics, kind = zip(*self.model.state["critic"], strict=True), self.model.agent.network_kind
-        return torch.stack([_network(params, x, kind).squeeze(-1) for params in critics], -1)
+        found = (Frozen.apply(x, *params) if kind == PLAIN else mlp(list(params), x, kind) for params in critics)
+        return torch.stack([q.squeeze(-1) for q in found], -1)
 
     def value(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What the algorithm trusts, of IQL min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
@@ -69,14 +70,6 @@ class TrainedCritics:
     def policy(self, observations: Tensor) -> Tensor:
         """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""
         return self.model.agent.act(self.model.state, self.model.normalisation(observations))
-
-
-def _network(params: Sequence[Tensor], x: Tensor, kind: Kind) -> Tensor:
-    """A network on ``(batch, inputs)``: what ``mlp`` computes, without its copies."""
-    activated = torch.relu_ if kind == PLAIN else kind
-    for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
-        x = activated(torch.mm(x, w).add_(b))
-    return torch.mm(x, params[-2]).add_(params[-1])
 
 
 def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:

@@ -52,6 +52,7 @@ LEVELS = (
         "evaluate",
         "weights",
         "trained",
+        "frozen",
         "surrogates",
         "contract",
         "modifiers",

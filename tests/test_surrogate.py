@@ -1,17 +1,20 @@
 """The shipped surrogates, and how strong an attack against them is."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from corruptbench import surrogates
+from corruptbench.algos.networks import init_mlp, mlp
 from corruptbench.contract import apply
 from corruptbench.data import ASSETS, load, shipped
 from corruptbench.errors import IntegrityError
+from corruptbench.frozen import Frozen
 from corruptbench.registry import CORRUPTIONS
-from corruptbench.rng import unit_seeds
+from corruptbench.rng import stream, unit_seeds
 from corruptbench.store import read_json
 from corruptbench.surrogates import surrogate_for
 from corruptbench.types import Streams
@@ -101,3 +104,26 @@ def test_a_dataset_without_one_gets_one_trained_announced_and_cached(hopper, mon
 
 def _fields(dataset):
     return [f.name for f in dataclasses.fields(dataset) if isinstance(getattr(dataset, f.name), np.ndarray)]
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("sizes", [(4, 7, 5), (4, 6), (4,)], ids=str)
+def test_a_frozen_network_is_the_network_and_skips_rows_without_a_gradient(sizes, outputs):
+    """Against autograd through ``mlp``; rows that nothing depends on may even hold what would spoil the others."""
+    params = [p.double() for p in init_mlp(stream("frozen"), (*sizes, outputs))]
+    x = torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    out = Frozen.apply(x, *params)
+    expected = mlp(params, x)
+    assert torch.allclose(out, expected, rtol=1e-14)
+    for rows in ([], [3], [0, 4, 8], range(9)):
+        weight = torch.zeros(9, outputs, dtype=torch.float64)
+        weight[list(rows)] = torch.arange(1.0, outputs + 1, dtype=torch.float64) - 2.5
+        (found,) = torch.autograd.grad((out * weight).sum(), x, retain_graph=True)
+        (needed,) = torch.autograd.grad((expected * weight).sum(), x, retain_graph=True)
+        assert torch.allclose(found, needed, rtol=1e-12)
+        assert (found != 0).any(-1).sum() == len(rows)
+    spoilt = x.detach().clone()
+    spoilt[5] = math.inf
+    spoilt.requires_grad_()
+    (found,) = torch.autograd.grad(Frozen.apply(spoilt, *params)[:5].sum(), spoilt)
+    assert torch.isfinite(found).all()
