@@ -4,18 +4,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class Frozen(torch.autograd.Function):
     """``apply(x, w0, b0, ...)``: ``(rows, inputs)`` to ``(rows, outputs)``, as :func:`corruptbench.algos.networks.mlp`.
 
     Only x gets a gradient, and the way back is gone by those rows alone whose outputs have one: of min_k Q_k each row
-    has one such network, and the others would go through all products with zeros.
+    has one such network, and the others would go through all products with zeros. Raises ValueError for weights that
+    ask for a gradient; torch.func does not take it.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *params: Tensor) -> Tensor:
+        if any(ctx.needs_input_grad[1:]):
+            raise ValueError("a frozen network has no gradient for its weights")
         layers = []
         for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
             x = torch.relu_(torch.mm(x, w).add_(b))
@@ -24,16 +26,12 @@ class Frozen(torch.autograd.Function):
         return torch.mm(x, params[-2]).add_(params[-1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         weights, layers = saved[: len(saved) // 2 + 1], saved[len(saved) // 2 + 1 :]
         rows = gradient.any(-1).nonzero().squeeze(-1)
         d = gradient.index_select(0, rows)
         for w, layer in zip(reversed(weights[1:]), reversed(layers), strict=True):
-            d = torch.mm(d, w.t())
-            at_work = layer.index_select(0, rows)
-            torch.ops.aten.threshold_backward.grad_input(d, at_work, 0, grad_input=d)  # 0 where relu is 0
+            d = torch.ops.aten.threshold_backward(torch.mm(d, w.t()), layer.index_select(0, rows), 0)  # relu's
         found = gradient.new_zeros(len(gradient), weights[0].shape[0])
-        found.index_copy_(0, rows, torch.mm(d, weights[0].t()))
-        return (found, *(None,) * (2 * len(weights)))
+        return (found.index_copy(0, rows, torch.mm(d, weights[0].t())), *(None,) * (2 * len(weights)))

@@ -5,6 +5,7 @@ The shipped datasets ship theirs. For any other it is trained, announced, and ke
 
 import hashlib
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from corruptbench.algos.agent import State, options_of
 from corruptbench.algos.iql import IQL
-from corruptbench.algos.networks import PLAIN, mlp
+from corruptbench.algos.networks import PLAIN, Kind
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
@@ -56,20 +57,45 @@ class TrainedCritics:
     def critics(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch, K)``.
 
-        One critic after the other, each for itself: what is asked for seldom needs the slope of all of them.
+        One critic after the other, in place where nothing is lost: an attack asks for them again and again.
         """
-        x = torch.cat([self.model.normalisation(observations), actions], -1)
-        critics, kind = zip(*self.model.state["critic"], strict=True), self.model.agent.network_kind
-        found = (Frozen.apply(x, *params) if kind == PLAIN else mlp(list(params), x, kind) for params in critics)
-        return torch.stack([q.squeeze(-1) for q in found], -1)
+        return self._each(_network, observations, actions)
 
     def value(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """What the algorithm trusts, of IQL min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``."""
-        return self.model.agent.statistic(self.critics(observations, actions).transpose(-1, -2))
+        """What the algorithm trusts, of IQL min_k Q_k(s, a): ``(batch, do)``, ``(batch, da)`` -> ``(batch,)``.
+
+        Its slope takes the critics' backward passes by the rows that it depends on. torch.func works on
+        :meth:`critics`, not here.
+        """
+        plain = self.model.agent.network_kind == PLAIN
+        q = self._each(_frozen if plain else _network, observations, actions)
+        return self.model.agent.statistic(q.transpose(-1, -2))
 
     def policy(self, observations: Tensor) -> Tensor:
         """The actor's actions: ``(batch, do)`` -> ``(batch, da)``."""
         return self.model.agent.act(self.model.state, self.model.normalisation(observations))
+
+    def _each(self, network: "Network", observations: Tensor, actions: Tensor) -> Tensor:
+        x = torch.cat([self.model.normalisation(observations), actions], -1)
+        critics, kind = zip(*self.model.state["critic"], strict=True), self.model.agent.network_kind
+        return torch.stack([network(params, x, kind).squeeze(-1) for params in critics], -1)
+
+
+Network = Callable[[Sequence[Tensor], Tensor, Kind], Tensor]
+"""Parameters and ``(batch, inputs)`` to ``(batch, outputs)``."""
+
+
+def _network(params: Sequence[Tensor], x: Tensor, kind: Kind) -> Tensor:
+    """What ``mlp`` computes, without its copies."""
+    activated = torch.relu_ if kind == PLAIN else kind
+    for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+        x = activated(torch.mm(x, w).add_(b))
+    return torch.mm(x, params[-2]).add_(params[-1])
+
+
+def _frozen(params: Sequence[Tensor], x: Tensor, kind: Kind) -> Tensor:
+    found: Tensor = Frozen.apply(x, *params)
+    return found
 
 
 def surrogate_for(dataset: TransitionDataset) -> TrainedCritics:

@@ -97,6 +97,24 @@ def test_every_listed_run_has_its_record_and_curve(results):
         assert (folder / "curve.csv").read_text().splitlines()[-1].startswith(f"{DEFAULT_STEPS},")
 
 
+def test_published_cells_in_which_the_attack_is_milder():
+    found = script("milder").counts()
+    said = " ".join((ROOT / "docs" / "protocol.md").read_text("utf-8").split())
+    groups = [found["obs", f"{source} of the data"] for source in ("TRACER, 100%", "ADG, 100%", "ADG, 10%")]
+    shown = "In {} of {} published observation cells".format(*found["obs", "all"])
+    assert shown in said
+    assert "tables {} of {}, ADG's {} of {} and, on a tenth of the data, {} of {}:".format(*sum(groups, ())) in said
+    (in_attacks,) = re.findall(r"in (\d+ of \d+) published", (ROOT / "docs" / "attacks.md").read_text("utf-8"))
+    assert in_attacks in shown
+
+
+def test_one_version():
+    """Records name it, and say by it which of them are the same to the byte."""
+    (packaged,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert f"\nversion: {packaged}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\n## [{packaged}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
 def test_this_machine_corrupts_to_the_published_hashes(hopper):
     """Section 6 A: the random corruptions of every listed run, recomputed."""
     published = {

@@ -229,6 +229,8 @@ def test_units_are_resampled_whole():
     assert aggregate_interval(opposed, mean_of_all, "x") == pytest.approx((50, 50))
     slowly = [iqm(np.array(TABLE)[chosen]) for chosen in drawn_units(5, "x")]
     assert aggregate_interval(TABLE, iqm, "x") == pytest.approx(np.quantile(slowly, [0.025, 0.975]), rel=1e-12)
+    with pytest.raises(DataError, match=r"a statistic of 10000 tables has shape \(\), needed is \(10000,\)"):
+        aggregate_interval(TABLE, lambda table: float(table.mean()), "x")
     narrow = aggregate_interval(TABLE, iqm, "x", 0.5)
     wide = aggregate_interval(TABLE, iqm, "x")
     assert wide == aggregate_interval(np.array(TABLE), iqm, "x")

@@ -552,6 +552,8 @@ def test_attacked_data_agree_where_software_and_processor_do():
     riql = unfinished("obs-adv", "riql", sha256=one)
     assert hashes(bc, riql, unfinished("obs-adv", sha256=one)) == []
     assert hashes(bc, riql, unfinished("obs-adv", sha256=other, cpu="AVX512")) == []
+    newer = unfinished("obs-adv", sha256=other)
+    assert hashes(bc, riql, dataclasses.replace(newer, versions={**newer.versions, "corruptbench": "9.0"})) == []
     assert hashes(bc, riql, unfinished("obs-adv", sha256=other)) == [
         f"the SHA-256 of its corrupted data is {'b' * 16}..., and 2 of the 3 runs of this cell and unit have "
         f"{'a' * 16}..."

@@ -37,10 +37,12 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.suites import suite
     from corruptbench.sweep.jobs import chosen, jobs
     from corruptbench.sweep.sweep import sweep
+    from corruptbench.versions import versions
 
     for path in options.plugin:
         load_plugin(path)
-    setup = setup_of(options, here=options.launcher == "local")
+    check_launcher(options)
+    setup = setup_of(options, here=options.launcher == "local" or options.address is None)
     selected = asked_for(suite(options.suite), options)
     requests = [
         dataclasses.replace(
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     found = jobs(requests, options.out, setup, options.plugin, train=not options.dry_run)
     done = sum(job.record is not None for job in found)
     print(f"{len(found)} runs, {done} of them finished", file=sys.stderr)
+    for version, count in Counter(job.record.versions["corruptbench"] for job in found if job.record).items():
+        if version != versions()["corruptbench"]:
+            print(f"{count} of them by version {version}: a submission is of one version", file=sys.stderr)
     if options.dry_run:
         print(foretold(found, setup, options.out, options.workers or 1), end="")
         return 0
@@ -134,23 +139,27 @@ def asked_for(selected, options: argparse.Namespace):  # type: ignore[no-untyped
     )
 
 
+def check_launcher(options: argparse.Namespace) -> None:
+    """Raises UsageError for options that do not go together, before anything is trained for the plan."""
+    if options.population is not None and (options.workers is not None or options.launcher != "local"):
+        raise UsageError("--population trains in this process: neither --workers nor --launcher goes with it")
+    if options.launcher != "ray" and options.address is not None:
+        raise UsageError("--address is of a Ray cluster: add --launcher ray")
+    if options.launcher == "ray" and options.device not in ("cpu", "cuda"):
+        raise UsageError(f"--device is {options.device!r}, and with --launcher ray allowed are cpu and cuda")
+
+
 def launcher(options: argparse.Namespace, setup):  # type: ignore[no-untyped-def]
     """What does the commands, and how many at a time."""
     from corruptbench.sweep.sweep import here
     from corruptbench.sweep.together import together
 
-    if options.population is not None and (options.workers is not None or options.launcher != "local"):
-        raise UsageError("--population trains in this process: neither --workers nor --launcher goes with it")
     if options.launcher == "ray":
         from corruptbench.sweep.cluster import connect, on_ray
 
-        if setup.device not in ("cpu", "cuda"):
-            raise UsageError(f"--device is {setup.device!r}, and with --launcher ray allowed are cpu and cuda")
         gpus = int(setup.device == "cuda")
         room = connect(options.address, options.workers, setup.threads, gpus)
         return partial(on_ray, out=options.out, threads=setup.threads, room=room, gpus=gpus), room
-    if options.address is not None:
-        raise UsageError("--address is of a Ray cluster: add --launcher ray")
     if options.population is not None:
         return partial(together, out=options.out, setup=setup, size=options.population), 1
     workers = options.workers or 1

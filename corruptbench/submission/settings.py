@@ -46,10 +46,10 @@ def configuration(submission: Submission) -> Found:
 
 
 def _value(text: str) -> str:
-    """A setting's canonical text for people; one that is nothing, or that a spec does not name, is not set."""
+    """A setting's canonical text for people, ``nothing`` for one that a spec does not name."""
     value = json.loads(text)
     if value is None:
-        return "not set"
+        return "nothing"
     return shown(value) if isinstance(value, str) or len(text) > 80 else text
 
 

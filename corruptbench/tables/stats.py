@@ -137,11 +137,15 @@ def aggregate_interval(
     Cells are the strata: each keeps its n scores in every replicate, so none is easier than the benchmark. Units are
     drawn for all cells together. rliable draws them for each cell anew, as independent runs allow; here the cells of a
     unit share its seeds, and drawing them apart would make the interval too narrow. ``name`` names the random stream.
+    Raises DataError for a statistic that makes one figure of many tables.
     """
     table = _matrix(scores)
     if len(table) < FEWEST:
         return None
-    return _bounds(statistic(table[_draws(len(table), name)]), level)
+    replicates = statistic(table[_draws(len(table), name)])
+    if np.shape(replicates) != (RESAMPLES,):
+        raise DataError(f"a statistic of {RESAMPLES} tables has shape {np.shape(replicates)}, needed is ({RESAMPLES},)")
+    return _bounds(replicates, level)
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
