@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,7 @@ from corruptbench.records import read_records
 from corruptbench.request import RunRequest
 from corruptbench.suites import suite, suite_names
 from corruptbench.sweep import sweep as sweeping
+from corruptbench.sweep.cluster import connect
 from corruptbench.sweep.jobs import Job, chosen, jobs
 from corruptbench.sweep.pace import Pace, disk, hours, measured
 from corruptbench.sweep.sweep import RETRIES, sweep
@@ -285,6 +287,22 @@ def test_two_workers(four, small_file, tmp_path, reference, capsys):
     assert time.monotonic() - begin < 10
     assert "4 runs, 4 of them finished" in capsys.readouterr().err
     assert hashes(out) == reference
+
+
+def test_how_many_runs_a_cluster_has_room_for(monkeypatch):
+    """Ray's own count of a cluster with GPUs, which is not at hand here, given by hand."""
+    resources = {"CPU": 8.0, "GPU": 2.0}
+    cluster = SimpleNamespace(init=lambda *_, **__: None, cluster_resources=lambda: resources)
+    monkeypatch.setitem(sys.modules, "ray", cluster)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # as it leaves it
+    assert [connect("auto", None, threads) for threads in (1, 3)] == [8, 2]
+    assert [connect("auto", None, threads, gpus=1) for threads in (1, 3, 8)] == [2, 2, 1]
+    assert [connect("auto", workers, 1, gpus=1) for workers in (1, 5)] == [1, 2]
+    with pytest.raises(UsageError, match="--threads is 9, and the Ray cluster has fewer processors"):
+        connect("auto", None, 9)
+    resources.pop("GPU")
+    with pytest.raises(UsageError, match="--device is 'cuda', and the Ray cluster has no GPU"):
+        connect("auto", None, 1, gpus=1)
 
 
 def test_a_ray_cluster_whose_worker_is_killed(four, small_file, tmp_path, reference):
