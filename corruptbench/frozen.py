@@ -1,9 +1,22 @@
 """A plain network with fixed weights, as an attack asks for it: again and again, for its value and its slope in x."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def layers_of(params: Sequence[Tensor], x: Tensor) -> list[Tensor]:
+    """What each layer of a plain network puts out for x ``(rows, inputs)``, ``(rows, units)``, the outputs at the end.
+
+    What :func:`corruptbench.algos.networks.mlp` computes, without its copies.
+    """
+    layers = []
+    for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+        x = torch.relu_(torch.mm(x, w).add_(b))
+        layers.append(x)
+    return [*layers, torch.mm(x, params[-2]).add_(params[-1])]
 
 
 class Frozen(torch.autograd.Function):
@@ -18,12 +31,9 @@ class Frozen(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, *params: Tensor) -> Tensor:
         if any(ctx.needs_input_grad[1:]):
             raise ValueError("a frozen network has no gradient for its weights")
-        layers = []
-        for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
-            x = torch.relu_(torch.mm(x, w).add_(b))
-            layers.append(x)
+        *layers, outputs = layers_of(params, x)
         ctx.save_for_backward(*params[::2], *layers)
-        return torch.mm(x, params[-2]).add_(params[-1])
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:

@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from corruptbench.algos.agent import State, options_of
 from corruptbench.algos.iql import IQL
-from corruptbench.algos.networks import PLAIN, Kind
+from corruptbench.algos.networks import PLAIN, Kind, mlp
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
 from corruptbench.errors import IntegrityError, UsageError
-from corruptbench.frozen import Frozen
+from corruptbench.frozen import Frozen, layers_of
 from corruptbench.links import without_links
 from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.registry import source_sha256
@@ -76,6 +76,7 @@ class TrainedCritics:
         return self.model.agent.act(self.model.state, self.model.normalisation(observations))
 
     def _each(self, network: "Network", observations: Tensor, actions: Tensor) -> Tensor:
+        """Every critic's outputs by one way to compute a network, ``(batch, K)``."""
         x = torch.cat([self.model.normalisation(observations), actions], -1)
         critics, kind = zip(*self.model.state["critic"], strict=True), self.model.agent.network_kind
         return torch.stack([network(params, x, kind).squeeze(-1) for params in critics], -1)
@@ -86,11 +87,7 @@ Network = Callable[[Sequence[Tensor], Tensor, Kind], Tensor]
 
 
 def _network(params: Sequence[Tensor], x: Tensor, kind: Kind) -> Tensor:
-    """What ``mlp`` computes, without its copies."""
-    activated = torch.relu_ if kind == PLAIN else kind
-    for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
-        x = activated(torch.mm(x, w).add_(b))
-    return torch.mm(x, params[-2]).add_(params[-1])
+    return layers_of(params, x)[-1] if kind == PLAIN else mlp(list(params), x, kind)
 
 
 def _frozen(params: Sequence[Tensor], x: Tensor, kind: Kind) -> Tensor:
