@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -275,7 +276,7 @@ def reference(small_file, tmp_path_factory):
     return found[1]
 
 
-def test_two_workers(four, small_file, tmp_path, reference, capsys):
+def test_two_workers(four, small_file, tmp_path, reference, capsys, monkeypatch):
     out = tmp_path / "out"
     assert main(arguments(four, small_file, out, "--workers", "2")) == 0
     assert hashes(out) == reference
@@ -283,9 +284,13 @@ def test_two_workers(four, small_file, tmp_path, reference, capsys):
     assert "4 runs: 4 ok" in printed.out
     assert "[4/4] " in printed.err
     begin = time.monotonic()
-    assert main(arguments(four, small_file, out, "--workers", "2")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("corruptbench.versions.version", lambda name: "99.0")
+        assert main(arguments(four, small_file, out, "--workers", "2")) == 0
     assert time.monotonic() - begin < 10
-    assert "4 runs, 4 of them finished" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "4 runs, 4 of them finished" in said
+    assert f"4 of them by version {version('corruptbench')}: a submission is of one version" in said
     assert hashes(out) == reference
 
 
