@@ -202,6 +202,7 @@ def test_only_takes_what_a_suite_takes(tmp_path):
         "units": (["--units", "0"], "--units is 0, allowed is 1 and above"),
         "algorithm": (["--algo", "bcc"], "unknown algorithm 'bcc'"),
         "dataset": (["--dataset", "hoper-replay"], "did you mean 'hopper-replay'?"),
+        "recorded": (["--recorded", "nowhere"], "--recorded nowhere: no folder of finished runs is there"),
         "address": (["--address", "auto"], "--address is of a Ray cluster: add --launcher ray"),
         "population": (["--population", "0"], "--population is 0, allowed is 1 and above"),
         "two ways": (["--population", "2", "--workers", "2"], "neither --workers nor --launcher goes with it"),
@@ -489,6 +490,24 @@ def test_a_dry_run_trains_nothing_and_says_what_there_is_to_do(four, small_file,
     capsys.readouterr()
     assert main(arguments(four, small_file, out, "--dry-run")) == 0
     assert "to do: 2 of 4 runs, 80 steps" in capsys.readouterr().out
+
+
+def test_what_another_folder_holds_is_not_trained_again(four, small_file, tmp_path, in_turn, capsys):
+    out, shared, more = tmp_path / "out", tmp_path / "shared", ["--recorded", str(tmp_path / "shared")]
+    assert main(arguments(four, small_file, shared, "--only", "algo=bc")) == 0
+    del in_turn[:]
+    assert main(arguments(four, small_file, out, *more)) == 0
+    assert len(in_turn) == 2
+    assert sorted(record.spec.optimizer.name for record in read_records(out)) == ["sam", "sam"]
+    said = capsys.readouterr()
+    assert "4 runs: 4 ok" in said.out
+    assert "4 runs, 2 of them finished" in said.err
+    assert main(arguments(four, small_file, tmp_path / "third", *more, "--dry-run", "--track-sharpness", "40")) == 0
+    assert "to do: 4 of 4 runs" in capsys.readouterr().out  # those runs have no report
+    damaged = next(shared.glob("*/record.json"))
+    damaged.write_text(damaged.read_text() + " ")
+    assert main(arguments(four, small_file, tmp_path / "third", *more, "--dry-run")) == 0
+    assert "to do: 3 of 4 runs" in capsys.readouterr().out
 
 
 def jobs_of(four, small_file, out):

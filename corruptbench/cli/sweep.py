@@ -39,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.sweep.sweep import sweep
     from corruptbench.versions import versions
 
+    for path in options.recorded:
+        if not path.is_dir():
+            raise UsageError(f"--recorded {path}: no folder of finished runs is there")
     for path in options.plugin:
         load_plugin(path)
     check_launcher(options)
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     requests = chosen(requests, options.only, options.shard)
     if not options.dry_run:
         probe_writable(options.out)
-    found = jobs(requests, options.out, setup, options.plugin, train=not options.dry_run)
+    found = jobs(requests, options.out, setup, options.plugin, recorded=options.recorded, train=not options.dry_run)
     done = sum(job.record is not None for job in found)
     print(f"{len(found)} runs, {done} of them finished", file=sys.stderr)
     for version, count in Counter(job.record.versions["corruptbench"] for job in found if job.record).items():
@@ -101,6 +104,14 @@ def build_parser() -> Parser:
         help="a part of it: algo=, corrupt=, dataset= or unit=; may be repeated: one key's values are alternatives",
     )
     what.add_argument("--shard", metavar="i/n", help="the i-th of n parts, for machines that share the work")
+    what.add_argument(
+        "--recorded",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="what this folder of finished runs holds counts as done, as leaderboard/records; may be repeated",
+    )
     add_source_options(what)
     what.add_argument("--ref-min", type=float, help="return of normalized score 0, with --ref-max")
     what.add_argument("--ref-max", type=float, help="return of normalized score 100, with --ref-min")

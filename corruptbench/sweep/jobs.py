@@ -93,9 +93,15 @@ def _meant(key: str, value: str) -> set[str]:
 
 
 def jobs(
-    requests: Sequence[RunRequest], out: Path, setup: Setup, plugins: Sequence[Path] = (), *, train: bool = True
+    requests: Sequence[RunRequest],
+    out: Path,
+    setup: Setup,
+    plugins: Sequence[Path] = (),
+    *,
+    recorded: Sequence[Path] = (),
+    train: bool = True,
 ) -> list[Job]:
-    """Each request planned, with the record that ``out`` holds of it; a damaged one counts as none.
+    """Each request planned, with the record that ``out`` or one of ``recorded`` holds; a damaged one counts as none.
 
     A surrogate that is not there yet is trained here, before the runs that need it, unless ``train`` is False.
     """
@@ -112,7 +118,8 @@ def jobs(
             found.append(Job(request, None, arguments, None, dataset.nbytes))
             continue
         planned = plan(request, out, setup, dataset=dataset)
-        found.append(Job(request, planned.spec.run_id, arguments, record_of(planned, out, setup), dataset.nbytes))
+        record = record_of(planned, out, setup, recorded)
+        found.append(Job(request, planned.spec.run_id, arguments, record, dataset.nbytes))
     return found
 
 
@@ -125,16 +132,18 @@ def lacks_surrogate(request: RunRequest, dataset: TransitionDataset) -> bool:
     return named == WHITE_BOX or (not named and not is_at_hand(dataset))
 
 
-def record_of(planned: Plan, out: Path, setup: Setup) -> RunRecord | None:
-    """What ``out`` holds of a run, None where something is still to be done.
+def record_of(planned: Plan, out: Path, setup: Setup, recorded: Sequence[Path] = ()) -> RunRecord | None:
+    """What ``out`` holds of a run, or else a folder of ``recorded``; None where something is still to be done.
 
     That may be no more than to measure its sharpness, or to clear its checkpoints away.
     """
-    if under_way(planned, out).exists():
-        return None
-    folder = out / planned.spec.run_id
-    try:
-        record = finished(planned, folder)
-        return None if record and lacks_report(record, folder, setup) else record
-    except IntegrityError:
-        return None
+    own = () if under_way(planned, out).exists() else (out,)
+    for place in (*own, *recorded):
+        folder = place / planned.spec.run_id
+        try:
+            record = finished(planned, folder)
+        except IntegrityError:
+            continue
+        if record and not lacks_report(record, folder, setup):
+            return record
+    return None
