@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from corruptbench import command, settings
@@ -59,8 +60,12 @@ class Suite:
             and (spec.train_seed, spec.corruption_seed) == unit_seeds(spec.unit)
             and spec.steps == self.steps
             and (record.score is not None or record.outcome != "ok")  # --no-score
-            and _threat_of(record) in {threat_key(text) for text in self.threats}
+            and _threat_of(record) in self._threat_keys
         )
+
+    @cached_property
+    def _threat_keys(self) -> set[tuple[str, float, float, tuple[str, ...]]]:
+        return {threat_key(text) for text in self.threats}
 
     def rows(self) -> Iterator[dict[str, str]]:
         """What the suite's own rows say in the columns that identify them; any other row is a guest."""

@@ -64,19 +64,31 @@ class Run(NamedTuple):
 
 def main() -> None:
     records = read_records(RECORDS)
-    for stage in STAGES:
-        insert(DOC, stage, stage_table(suite_runs(records, f"flatness-{stage}")))
-    runs = suite_runs(records, "tiny")
-    insert(DOC, "amount", amount(runs))
-    insert(DOC, "scores", scores_table(runs))
-    for data in DATA:
-        insert(DOC, f"ratios-{data}", ratio_table(runs, data))
-        insert(DOC, f"correlation-{data}", correlation_table(runs, data))
-        insert(DOC, f"apart-{data}", correlation_table(runs, data, apart=True))
-    for data in DATA:
-        drawn = scatter(runs, data)
+    for marker, table in tables(records).items():
+        insert(DOC, marker, table)
+    for drawn in pictures(records):
         (FIGURES / f"{drawn.name}.svg").write_bytes(drawn.svg)
         (FIGURES / f"{drawn.name}.png").write_bytes(drawn.png)
+
+
+def tables(records: Sequence[RunRecord]) -> dict[str, str]:
+    """The page's tables by their markers."""
+    runs, everything = suite_runs(records, "tiny"), study_runs(records)
+    found = {"amount": amount(runs), "scores": scores_table(runs)}
+    for data in DATA:
+        found[f"ratios-{data}"] = ratio_table(runs, data)
+        found[f"correlation-{data}"] = correlation_table(runs, data)
+        found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
+    for stage in STAGES:
+        found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"))
+    found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside="+sam")
+    found["everything"] = correlation_table(everything, "corrupted")
+    return found
+
+
+def pictures(records: Sequence[RunRecord]) -> list[Picture]:
+    runs, everything = suite_runs(records, "tiny"), study_runs(records)
+    return [scatter(runs, data) for data in DATA] + [learners_picture(everything, loss) for loss in ("V", "Q")]
 
 
 def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
@@ -100,20 +112,32 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
     return sorted(found, key=lambda run: (run.algo, threats[run.threat], order[run.learner], run.unit))
 
 
-def stage_table(runs: Sequence[Run]) -> str:
-    """Each learner against its algorithm with Adam, paired by unit, and how sharp its critics became beside Adam's."""
-    cells = grouped(runs, lambda run: (run.algo, run.threat))
-    found = []
-    for (algo, threat), cell in cells.items():
-        plain = {run.unit: run for run in cell if run.learner == algo}
-        for learner, own in grouped((r for r in cell if r.learner != algo), lambda run: run.learner).items():
-            found.append((learner, threat, [(plain[run.unit], run) for run in own if run.unit in plain]))
-    found = [row for row in found if row[2]]
-    if not any(learner[learner.find("+") :] != "+sam" for learner, _, _ in found):
+def study_runs(records: Sequence[RunRecord]) -> list[Run]:
+    """The runs of IQL and RIQL of all stages on ``none`` and ``obs-adv``, each once."""
+    stages = ["tiny", *(f"flatness-{stage}" for stage in STAGES)]
+    runs = [run for name in stages for run in suite_runs(records, name)]
+    first = {(run.learner, run.threat, run.unit): run for run in reversed(runs)}
+    wanted = [run for run in reversed(first.values()) if run.algo != "bc" and run.threat in ("none", "obs-adv")]
+    return sorted(wanted, key=lambda run: (run.algo, run.threat))
+
+
+def stage_table(runs: Sequence[Run], beside: str = "") -> str:
+    """Each learner against its algorithm with Adam, or with the optimizer ``beside`` (as ``+sam``), paired by unit.
+
+    The last column is how sharp its critics became beside the other's.
+    """
+    if not any(run.learner not in (run.algo, f"{run.algo}+sam") for run in runs):
         return "No runs yet but those that `tiny` has."
+    found = []
+    for (algo, threat), cell in grouped(runs, lambda run: (run.algo, run.threat)).items():
+        base = {run.unit: run for run in cell if run.learner == f"{algo}{beside}"}
+        others = [run for run in cell if run.unit in base and run.learner not in (algo, f"{algo}{beside}")]
+        for learner, own in grouped(others, lambda run: run.learner).items():
+            found.append((learner, threat, [(base[run.unit], run) for run in own]))
     adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for _, _, pairs in found])
     lines = [
-        f"| learner, threat | n | Adam | score | difference | 95 % interval | p, Holm | Q's sharpness, {SHOWN} |",
+        f"| learner, threat | n | {beside[1:].upper() or 'Adam'} | score | difference | 95 % interval | p, Holm | "
+        f"Q's sharpness, {SHOWN} |",
         "|---|---:|---:|---:|---:|---|---:|---:|",
     ]
     for (learner, threat, pairs), p in zip(found, adjusted, strict=True):
@@ -262,6 +286,29 @@ def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
 
     title = f"Score and sharpness on {data} data, each less its cell's mean"
     return picture(f"flatness-{data}", title, f"{title}: {measure}, one point a run", (7.2, 6.0), draw)
+
+
+def learners_picture(runs: Sequence[Run], loss: str, data: str = "corrupted", measure: str = SHOWN) -> Picture:
+    """Mean score over mean log sharpness, a point for each learner that has three units, a panel for each cell."""
+    cells = grouped(runs, lambda run: (run.algo, run.threat))
+    looks = styles(["plain", "sam", "others"])
+
+    def draw(figure: Any) -> None:
+        shown = panels(figure, len(cells), "log of the sharpness", "score")
+        for axes, ((algo, threat), cell) in zip(shown, cells.items(), strict=True):
+            axes.set_title(f"{algo}, {threat}")
+            for learner, own in grouped(cell, lambda run: run.learner).items():
+                known = [(math.log(value), run.score) for run in own if (value := run.sharpness(data, loss, measure))]
+                if len(known) < 3:
+                    continue
+                x, y = (stats.mean(values) for values in zip(*known, strict=True))
+                name = learner.removeprefix(algo).lstrip("+ ") or "plain"
+                axes.plot([x], [y], **looks[name if name in looks else "others"].drawn(markersize=4))
+                axes.annotate(name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
+            axes.margins(0.2)
+
+    title = f"Score and sharpness of {loss}, by learner"
+    return picture(f"flatness-learners-{loss}", title, f"{title}: means over units, {measure}", (7.2, 6.0), draw)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How tables, pages and the terminal name a row's threat model and its learner."""
 
+from corruptbench.errors import PluginError, UsageError
 from corruptbench.optimizers import OPTIMIZERS, optimizer_for
 from corruptbench.registry import ALGORITHMS
 from corruptbench.tables.listing import Row, shown_name
@@ -35,6 +36,10 @@ def label(row: Row) -> str:
 
 def _usual_objectives(algo: str, optimizer: str) -> str:
     """What an optimizer alone applies to, nothing for an algorithm or an optimizer that is not at hand."""
-    if algo not in ALGORITHMS.names() or optimizer not in OPTIMIZERS:
+    if optimizer not in OPTIMIZERS:
         return ""
-    return "+".join(optimizer_for(ALGORITHMS.get(algo)(), optimizer).on)
+    try:
+        agent = ALGORITHMS.known(algo)()
+    except (UsageError, PluginError):
+        return ""
+    return "+".join(optimizer_for(agent, optimizer).on)
