@@ -254,7 +254,9 @@ def space(env: Environment) -> Space:
 def make(env: Environment) -> gymnasium.Env:
     """The environment itself; raises DataError where it cannot be made or its actions are not a bounded Box."""
     if env.id in _UNSCORED:
-        raise DataError(f"{env.id} has no environment to score in: give one with --env, or train with --no-score")
+        raise DataError(
+            f"{env.id} has no environment to act in: --env names another one, and run --no-score needs none"
+        )
     made_from = "Ant-v4" if env.id == "D4RL/Ant" else env.id
     options: dict[str, Any] = {}
     if env.id in _ANT_MAZES:  # an episode ends at the goal, so its return is 1 or 0, as in D4RL
@@ -326,6 +328,6 @@ def _register_robotics(name: str) -> None:
         import gymnasium_robotics
     except ImportError as error:
         raise DataError(
-            f"{name} needs the extra 'robotics': pip install 'corruptbench[robotics]', or train with --no-score"
+            f"{name} needs the extra 'robotics': pip install 'corruptbench[robotics]' (run --no-score needs none)"
         ) from error
     gymnasium.register_envs(gymnasium_robotics)

@@ -31,6 +31,22 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 """glibc's malloc.h."""
 
 
+def limit_memory(more: int) -> None:
+    """From now on this process may take so many bytes more than it has, where its system can say so.
+
+    Beyond that there is a MemoryError, or the end of the process: it should be one that can be spared.
+    """
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    except (ImportError, OSError, ValueError):  # another system's
+        return
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = used + more if before == resource.RLIM_INFINITY else min(before, used + more)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
 def require_disk(folder: Path, needed: int, what: str) -> None:
     """Raises ResourceError where the file system of an existing folder has less than ``needed`` bytes free."""
     free = shutil.disk_usage(folder).free

@@ -96,6 +96,8 @@ def plan(
     words = command.words(spec, agent, corruption, (request.preset, base) if request.preset and differences else None)
     if request.on_nonfinite != "refuse":
         words += f" --on-nonfinite {request.on_nonfinite}"
+    if not request.score:
+        words += " --no-score"
     return Plan(spec, words, options, dataset, corruption, surrogate, agent, optimizer, request.score)
 
 

@@ -15,6 +15,11 @@ from corruptbench.data.d4rl import DATASETS, Entry, file_of, resolve
 from corruptbench.data.ledger import check_or_record
 from corruptbench.errors import DataError, IntegrityError, NetworkError, ResourceError, UsageError
 
+ELSEWHERE = """\
+antmaze-ultra-diverse-v2 https://github.com/ZhengyaoJiang/d4rl/releases/download/public/Ant_maze_ultra_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-ultra-play-v2 https://github.com/ZhengyaoJiang/d4rl/releases/download/public/Ant_maze_ultra_noisy_multistart_True_multigoal_False_sparse.hdf5
+"""
+
 URLS = """\
 ant-expert-v0 gym_mujoco/ant_expert.hdf5
 ant-expert-v1 gym_mujoco_v1/ant_expert-v1.hdf5
@@ -34,17 +39,29 @@ ant-random-expert-v0 gym_mujoco/ant_random_expert.hdf5
 ant-random-v0 gym_mujoco/ant_random.hdf5
 ant-random-v1 gym_mujoco_v1/ant_random-v1.hdf5
 ant-random-v2 gym_mujoco_v2/ant_random-v2.hdf5
+antmaze-eval-large-diverse-v0 ant_maze_new/Ant_maze_large_eval_noisy_multistart_True_multigoal_False_sparse.hdf5
+antmaze-eval-large-play-v0 ant_maze_new/Ant_maze_large_eval_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-eval-medium-diverse-v0 ant_maze_new/Ant_maze_medium_eval_noisy_multistart_True_multigoal_False_sparse.hdf5
+antmaze-eval-medium-play-v0 ant_maze_new/Ant_maze_medium_eval_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-eval-umaze-diverse-v0 ant_maze_new/Ant_maze_umaze_eval_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-eval-umaze-v0 ant_maze_new/Ant_maze_umaze_eval_noisy_multistart_True_multigoal_False_sparse.hdf5
 antmaze-large-diverse-v0 ant_maze_new/Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-large-diverse-v1 ant_maze_v1/Ant_maze_large_noisy_multistart_True_multigoal_True_sparse.hdf5
 antmaze-large-diverse-v2 ant_maze_v2/Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5
 antmaze-large-play-v0 ant_maze_new/Ant_maze_hardest-maze_noisy_multistart_True_multigoal_False_sparse.hdf5
+antmaze-large-play-v1 ant_maze_v1/Ant_maze_large_noisy_multistart_True_multigoal_False_sparse.hdf5
 antmaze-large-play-v2 ant_maze_v2/Ant_maze_hardest-maze_noisy_multistart_True_multigoal_False_sparse_fixed.hdf5
 antmaze-medium-diverse-v0 ant_maze_new/Ant_maze_big-maze_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-medium-diverse-v1 ant_maze_v1/Ant_maze_medium_noisy_multistart_True_multigoal_True_sparse.hdf5
 antmaze-medium-diverse-v2 ant_maze_v2/Ant_maze_big-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5
 antmaze-medium-play-v0 ant_maze_new/Ant_maze_big-maze_noisy_multistart_True_multigoal_False_sparse.hdf5
+antmaze-medium-play-v1 ant_maze_v1/Ant_maze_medium_noisy_multistart_True_multigoal_False_sparse.hdf5
 antmaze-medium-play-v2 ant_maze_v2/Ant_maze_big-maze_noisy_multistart_True_multigoal_False_sparse_fixed.hdf5
 antmaze-umaze-diverse-v0 ant_maze_new/Ant_maze_u-maze_noisy_multistart_True_multigoal_True_sparse.hdf5
+antmaze-umaze-diverse-v1 ant_maze_v1/Ant_maze_umaze_noisy_multistart_True_multigoal_True_sparse.hdf5
 antmaze-umaze-diverse-v2 ant_maze_v2/Ant_maze_u-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5
 antmaze-umaze-v0 ant_maze_new/Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse.hdf5
+antmaze-umaze-v1 ant_maze_v1/Ant_maze_umaze_noisy_multistart_False_multigoal_False_sparse.hdf5
 antmaze-umaze-v2 ant_maze_v2/Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5
 door-cloned-v0 hand_dapg/door-demos-v0-bc-combined.hdf5
 door-cloned-v1 hand_dapg_v1/door-cloned-v1.hdf5
@@ -178,9 +195,10 @@ def medium(url):
 def test_table():
     expected = dict(line.split() for line in URLS.splitlines())
     host = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
-    assert {name: entry.url for name, entry in DATASETS.items()} == {n: host + path for n, path in expected.items()}
+    urls = {n: host + path for n, path in expected.items()} | dict(line.split() for line in ELSEWHERE.splitlines())
+    assert {name: entry.url for name, entry in DATASETS.items()} == urls
     assert all(entry.name == name for name, entry in DATASETS.items())
-    assert len(DATASETS) == 108
+    assert len(DATASETS) == 122
 
 
 def test_a_file_name_is_one_dataset():
@@ -190,8 +208,9 @@ def test_a_file_name_is_one_dataset():
 def test_horizons():
     horizons = {"kitchen": 280, "pen": 100, "hammer": 200, "door": 200, "relocate": 200}
     for name, entry in DATASETS.items():
-        umaze = name.startswith("antmaze-umaze")
-        assert entry.horizon == (700 if umaze else horizons.get(name.split("-")[0], 1000)), name
+        umaze, ultra = name.startswith(("antmaze-umaze", "antmaze-eval-umaze")), name.startswith("antmaze-ultra")
+        expected = 700 if umaze else 2000 if ultra else horizons.get(name.split("-")[0], 1000)
+        assert entry.horizon == expected, name
 
 
 # Spellings
@@ -210,14 +229,14 @@ def test_resolve(name):
     [
         ("hopper-medium-v3", " (did you mean 'hopper-medium-v2'?)"),
         ("Hopper-medium-v2", " (did you mean 'hopper-medium-v2'?)"),
-        ("antmaze-umaze-v1", " (did you mean 'antmaze-umaze-v2'?)"),
+        ("antmaze-umaze-v3", " (did you mean 'antmaze-umaze-v2'?)"),
         ("xyz", ""),
         ("", ""),
     ],
 )
 def test_unknown_dataset(spelling, hint):
     assert message(UsageError, resolve, spelling) == (
-        f"unknown D4RL dataset {spelling!r}: none of the 108 in the table{hint}; "
+        f"unknown D4RL dataset {spelling!r}: none of the 122 in the table{hint}; "
         "`corruptbench data list d4rl` shows them"
     )
 
@@ -233,7 +252,7 @@ def test_unknown_dataset(spelling, hint):
 def test_unknown_file(spelling, name, hint):
     assert message(UsageError, resolve, spelling) == (
         f"--dataset d4rl:{spelling}: the file's name says which dataset it is, and {name!r} is none of the "
-        f"108 in the table{hint}; `corruptbench data list d4rl` shows them"
+        f"122 in the table{hint}; `corruptbench data list d4rl` shows them"
     )
 
 

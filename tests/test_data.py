@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from builders_steps import ENDINGS, LAYOUTS, steps_of, write
 
-from corruptbench.data import ASSETS, load, read_hdf5, shipped, sources
+from corruptbench.data import ASSETS, load, load_rows, read_hdf5, shipped, sources
 from corruptbench.environments import environment, make
 from corruptbench.errors import DataError, IntegrityError, UsageError
 from corruptbench.rng import seed_from
@@ -225,6 +225,15 @@ def test_values_that_are_not_finite(file, field, bad):
     count = 1 + 1 if values.ndim == 1 else 2 * values.shape[1] - 1
     path = file("final_observations" if field == "final_observations" else "next_observations", **{field: values})
     expected = f"{path}: {field} has {count} values that are not finite in float32, the first in row {first}"
+    assert message(DataError, read_hdf5, path, "x", HOPPER) == expected
+
+
+def test_a_signalling_nan_is_one_like_others(file):
+    """Whose conversion the processor complains of."""
+    values = steps_of((3, "terminal"), (4, "timeout"), (5, "terminal"))["rewards"].astype(np.float64)
+    values.view(np.uint64)[5] = 0x7FF0000000000001
+    path = file(rewards=values)
+    expected = f"{path}: rewards has 1 values that are not finite in float32, the first in row 5"
     assert message(DataError, read_hdf5, path, "x", HOPPER) == expected
 
 
@@ -540,3 +549,20 @@ def test_shipped_collection_begins_at_its_seed(hopper):
             observation, _ = env.reset()
     assert hopper.terminations[:40].any()
     env.close()
+
+
+def test_home_after_a_colon(file, monkeypatch, tmp_path):
+    """The shell leaves it alone there."""
+    path = file()
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert len(load_rows(f"file:~/{path.name}", HOPPER).rows) == 12
+    assert "~nobody-of-this-name/x.hdf5: " in message(DataError, load_rows, "file:~nobody-of-this-name/x.hdf5", HOPPER)
+    path.rename(path.with_name("hopper_medium-v2.hdf5"))
+    monkeypatch.setenv("CORRUPTBENCH_CACHE", str(tmp_path / "cache"))
+    assert load_rows("d4rl:~/hopper_medium-v2.hdf5").id == "d4rl:hopper-medium-v2"
+
+
+def test_a_minari_dataset_that_is_not_there_is_missed_before_its_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    expected = f"minari:mujoco/hoper/medium-v0 is not in {tmp_path}: --download fetches it"
+    assert message(DataError, load_rows, "minari:mujoco/hoper/medium-v0") == expected

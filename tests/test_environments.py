@@ -121,7 +121,7 @@ def test_data_of_robotics_are_understood_without_it(monkeypatch):
     with pytest.raises(DataError) as raised:
         make(environment_of("d4rl:door-cloned-v1"))
     assert str(raised.value) == (
-        "AdroitHandDoor-v1 needs the extra 'robotics': pip install 'corruptbench[robotics]', or train with --no-score"
+        "AdroitHandDoor-v1 needs the extra 'robotics': pip install 'corruptbench[robotics]' (run --no-score needs none)"
     )
 
 
@@ -139,7 +139,7 @@ def test_datasets_without_an_environment_to_score_in(dataset, name, widths):
     assert (space(env).observations, len(space(env).low)) == widths
     with pytest.raises(DataError) as raised:
         make(env)
-    expected = f"{name} has no environment to score in: give one with --env, or train with --no-score"
+    expected = f"{name} has no environment to act in: --env names another one, and run --no-score needs none"
     assert str(raised.value) == expected
 
 

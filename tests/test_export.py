@@ -13,13 +13,14 @@ from corruptbench.corrupting import corrupt, corruption_seed
 from corruptbench.data import load, load_rows
 from corruptbench.data.describe import describe, text
 from corruptbench.data.export import fields_of, rows_of_corrupted, write_hdf5
-from corruptbench.environments import Space, environment
+from corruptbench.environments import Space, environment, space
 from corruptbench.errors import ResourceError, UsageError
 from corruptbench.numerics import episode_returns
 from corruptbench.rng import unit_seeds
 from corruptbench.types import HASHED
 
 HOPPER, PENDULUM = environment("Hopper-v5"), environment("Pendulum-v1")
+HOPPER_BOX, PENDULUM_BOX = space(HOPPER), space(PENDULUM)
 EPISODES = ((3, "terminal"), (4, "timeout"), (1, "both"), (5, "cut"))
 
 
@@ -218,7 +219,7 @@ def test_episodes(dataset):
 
 
 def test_figures(dataset):
-    found = describe(dataset)
+    found = describe(dataset, HOPPER_BOX)
     assert (found["transitions"], found["episodes"], found["terminations"]) == (13, 4, 2)
     assert found["lengths"] == {"mean": 3.25, "q0": 1, "q25": 2.5, "q50": 3.5, "q75": 4.25, "q100": 5}
     column = dataset.observations[:, 4].astype(np.float64)
@@ -228,9 +229,22 @@ def test_figures(dataset):
     assert found["normalized_mean"] == pytest.approx(HOPPER.normalized(returns.mean()))
 
 
+def test_actions_are_shown_in_the_units_of_the_environment(dataset):
+    column = describe(dataset, PENDULUM_BOX)["features"]["actions"][0]
+    assert column["max"] == pytest.approx(2 * dataset.actions[:, 0].max())  # Pendulum's torque goes from -2 to 2
+    assert describe(dataset, HOPPER_BOX)["features"]["actions"][0]["max"] == dataset.actions[:, 0].max()
+
+
+def test_columns_of_figures_stay_apart(dataset):
+    found = describe(dataset, HOPPER_BOX)
+    found["features"]["rewards"] = [dict.fromkeys(("min", "mean", "std", "max"), -0.00012345)]
+    (line,) = [line for line in text(found).splitlines() if line.startswith("rewards")]
+    assert line.split() == ["rewards", *["-0.0001234"] * 4]
+
+
 def test_before_and_after(path, dataset, capsys, tmp_path):
     result = corrupt(dataset, "rew-random", unit_seeds(0)[1])
-    shown = text(describe(dataset), describe(result.dataset), "rew-random").splitlines()
+    shown = text(describe(dataset, HOPPER_BOX), describe(result.dataset, HOPPER_BOX), "rew-random").splitlines()
     lines = [i for i, line in enumerate(shown) if line.startswith("  rew-random")]
     assert [shown[i - 1].split()[0] for i in lines] == ["returns", "rewards"]  # and nothing else changes
     named = ("data", "info", f"file:{path}", "--env", "Hopper-v5", "--corrupt", "rew-random")

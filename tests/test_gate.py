@@ -196,7 +196,9 @@ def test_terminal_and_timeout_counts_as_terminal(tmp_path):
     assert report.repairs == {"terminal_and_timeout": {"count": 2}}
     assert report.sentences == ["repaired: 2 steps are both terminal and timeout, and count as terminal"]
     assert np.flatnonzero(rows.terminations).tolist() == [2, 8, 10]
-    assert np.flatnonzero(passed(path, d4rl=True)[0].terminations).tolist() == []  # dropped, and so is the last row
+    rows, report = passed(path, d4rl=True)
+    assert np.flatnonzero(rows.terminations).tolist() == []  # dropped, and so is the last row
+    assert report.sentences == ["repaired: 2 steps are both terminal and timeout, and D4RL's rule drops them"]
 
 
 @pytest.mark.parametrize("field", ["observations", "actions", "rewards", "next_observations"])

@@ -380,6 +380,7 @@ def test_a_run_without_a_score_needs_no_environment(small_file, tmp_path, monkey
     folder = only_folder(tmp_path / "a")
     record = RunRecord.read(folder / "record.json")
     assert (record.outcome, record.score, record.evaluation, record.step) == ("ok", None, None, 40)
+    assert record.command.endswith(" --no-score")  # where there is no environment the command works again
     assert "trained, and not scored (--no-score)" in capsys.readouterr().out
     assert {path.name for path in folder.iterdir()} == FILES - {"curve.csv"}
     weights = (folder / "policy.safetensors").read_bytes()

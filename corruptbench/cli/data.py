@@ -102,12 +102,13 @@ def _info(options: argparse.Namespace) -> int:
             load_plugin(path)
         named_corruption(options.corrupt)
         seed, timeout = corruption_seed(options.unit), plugin_timeout(options)
-    dataset = load_rows(options).dataset()
-    before, after, corrupted = describe(dataset), None, None
+    loaded = load_rows(options)
+    dataset, box = loaded.dataset(), loaded.space
+    before, after, corrupted = describe(dataset, box), None, None
     if options.corrupt:
         result = corrupt(dataset, options.corrupt, seed, options.runs, plugin_timeout=timeout)
         corrupted, audit = result.dataset, dict(result.audit)
-        after = {**describe(corrupted), "audit": audit}
+        after = {**describe(corrupted, box), "audit": audit}
     if options.json:
         print(json.dumps({"clean": before, **({options.corrupt: after} if after else {})}, indent=1))
     else:

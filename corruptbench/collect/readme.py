@@ -54,7 +54,9 @@ THEIRS = {
     "random": "D4RL's random data come from a policy before its training, on `mujoco-py` environments of version 2.",
 }
 
-ENVIRONMENT = "{env} with the versions below, whose rewards and contacts are not those of version 2."
+ENVIRONMENT = "{env} with the versions above{not_v2}."
+NOT_V2 = ", whose rewards and contacts are not those of version 2"
+"""Of D4RL's own environments."""
 LEARNER = """\
 SAC is this project's own (`corruptbench/collect/sac.py`): {random_steps:,} uniform actions first, then one update of
 batch {batch_size} a step, hidden layers of {widths} units, learning rate {learning_rate:g}, automatic temperature."""
@@ -98,6 +100,7 @@ def _points(kind: str, config: CollectConfig, some_dropped: bool) -> str:
     points += [DRAWN, FINAL] if some_dropped else [FINAL]
     score = None if config.target_return is None else environment(config.env).normalized(config.target_return)
     values = vars(config) | vars(config.sac)
+    values["not_v2"] = NOT_V2 if config.env.split("-")[0] in ("Hopper", "HalfCheetah", "Walker2d", "Ant") else ""
     values["widths"] = " and ".join(map(str, config.sac.hidden))
     values["score"] = "" if score is None else f" (normalized score {score:.0f})"
     indented = (point.format(**values).replace("\n", "\n   ") for point in points)

@@ -1,6 +1,7 @@
 """D4RL's datasets: which there are, where they lie, and the file of one, downloaded once or the user's own.
 
-Names and addresses are those of d4rl/infos.py of Farama-Foundation/D4RL (arXiv 2004.07219).
+Names and addresses are those of d4rl/infos.py of Farama-Foundation/D4RL (arXiv 2004.07219), and of AntMaze's others
+those under which d4rl/locomotion registers them.
 """
 
 from collections.abc import Iterator
@@ -8,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corruptbench.data.download import fetch
-from corruptbench.data.flat import open_flat
+from corruptbench.data.flat import expanded, open_flat
 from corruptbench.data.ledger import check_or_record
 from corruptbench.errors import DataError, IntegrityError, NetworkError, UsageError, nearest, shown
 from corruptbench.links import without_links
 
 HOST = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
+ULTRA = "https://github.com/ZhengyaoJiang/d4rl/releases/download/public"
+"""Where D4RL has its largest AntMaze."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def resolve(spelling: str) -> tuple[Entry, Path | None]:
                 f"{nearest(spelling, DATASETS)}; `corruptbench data list d4rl` shows them"
             )
         return DATASETS[spelling], None
-    path = Path(spelling)
+    path = expanded(spelling)
     by_file = {entry.file_name: entry for entry in DATASETS.values()}
     if path.name not in by_file:
         raise UsageError(
@@ -117,6 +120,16 @@ def _antmaze() -> Iterator[Entry]:
         for kind, (maze, starts, goals) in mazes.items():
             file = f"Ant_maze_{maze}_noisy_multistart_{starts}_multigoal_{goals}_{end}"
             yield Entry(f"antmaze-{kind}-{version}", f"{HOST}/{folder}/{file}.hdf5", 700 if maze == "u-maze" else 1000)
+    for kind, (_, starts, goals) in mazes.items():
+        maze, horizon = kind.split("-")[0], 700 if kind.startswith("umaze") else 1000
+        file = f"Ant_maze_{maze}_noisy_multistart_{starts}_multigoal_{goals}_sparse"
+        yield Entry(f"antmaze-{kind}-v1", f"{HOST}/ant_maze_v1/{file}.hdf5", horizon)
+        goals = kind in ("umaze-diverse", "medium-play", "large-play")  # as registered
+        file = f"Ant_maze_{maze}_eval_noisy_multistart_True_multigoal_{goals}_sparse"
+        yield Entry(f"antmaze-eval-{kind}-v0", f"{HOST}/ant_maze_new/{file}.hdf5", horizon)
+    for kind, goals in {"play": False, "diverse": True}.items():
+        file = f"Ant_maze_ultra_noisy_multistart_True_multigoal_{goals}_sparse"
+        yield Entry(f"antmaze-ultra-{kind}-v2", f"{ULTRA}/{file}.hdf5", 2000)
 
 
 def _adroit() -> Iterator[Entry]:
@@ -129,4 +142,4 @@ def _adroit() -> Iterator[Entry]:
 
 
 DATASETS = {entry.name: entry for entry in _entries()}
-"""By name, 108 of them: locomotion, AntMaze, Kitchen and Adroit."""
+"""By name, 122 of them: locomotion, AntMaze, Kitchen and Adroit."""

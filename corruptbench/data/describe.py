@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from corruptbench.environments import Space
 from corruptbench.errors import UsageError
 from corruptbench.numerics import chunks, episode_returns, mean_and_std
 from corruptbench.types import TransitionDataset
@@ -14,8 +15,8 @@ from corruptbench.types import TransitionDataset
 QUANTILES = (0, 25, 50, 75, 100)
 
 
-def describe(dataset: TransitionDataset) -> dict[str, Any]:
-    """The figures of ``data info``, as JSON values."""
+def describe(dataset: TransitionDataset, box: Space) -> dict[str, Any]:
+    """The figures of ``data info``, as JSON values; actions in the units of the environment, whose ``box`` they are."""
     returns, lengths = episode_returns(dataset.rewards, dataset.episodes)
     env = dataset.environment
     return {
@@ -29,8 +30,13 @@ def describe(dataset: TransitionDataset) -> dict[str, Any]:
         "normalized_mean": env.normalized(float(returns.mean())),
         "lengths": _spread(lengths),
         "features": {
-            name: _features(getattr(dataset, name).reshape(len(dataset), -1))
-            for name in ("observations", "actions", "rewards", "next_observations")
+            name: _features(values.reshape(len(dataset), -1))
+            for name, values in {
+                "observations": dataset.observations,
+                "actions": box.from_unit(dataset.actions),
+                "rewards": dataset.rewards,
+                "next_observations": dataset.next_observations,
+            }.items()
         },
     }
 
@@ -61,15 +67,14 @@ def text(before: Mapping[str, Any], after: Mapping[str, Any] | None = None, thre
     if after:
         lines.append(f"under {threat} {after['sha256']}")
     share = "" if before["normalized_mean"] is None else f" (normalized {before['normalized_mean']:.1f})"
-    header = f"{'':<22}{'min':>10}{'25 %':>10}{'median':>10}{'75 %':>10}{'max':>10}{'mean':>10}"
-    lines += ["", header]
+    lines += ["", _header("min", "25 %", "median", "75 %", "max", "mean")]
     for name in ("returns", "lengths"):
         for which, figures in (("", before), (threat, after)):
             if figures and (figures is before or figures[name] != before[name]):
                 cells = [figures[name][f"q{q}"] for q in QUANTILES] + [figures[name]["mean"]]
                 tail = share if name == "returns" and figures is before else ""
                 lines.append(_line(name if not which else f"  {which}", cells) + tail)
-    lines += ["", f"{'':<22}{'min':>10}{'mean':>10}{'std':>10}{'max':>10}"]
+    lines += ["", _header("min", "mean", "std", "max")]
     for name, columns in before["features"].items():
         for i, column in enumerate(columns):
             title = name if len(columns) == 1 else f"{name}[{i}]"
@@ -102,7 +107,15 @@ def _figure(value: Any) -> str:
 
 
 def _line(title: str, cells: list[float]) -> str:
-    return f"{title:<22.22}" + "".join(f"{cell:>10.4g}" for cell in cells)
+    return f"{title:<22.22}" + "".join(f"{cell:>{_WIDTH}.4g}" for cell in cells)
+
+
+def _header(*names: str) -> str:
+    return f"{'':<22}" + "".join(f"{name:>{_WIDTH}}" for name in names)
+
+
+_WIDTH = 12
+"""Of a column; ``-1.234e-05`` and ``-0.0001234`` are the longest."""
 
 
 PLOTS = (".png", ".svg", ".pdf")
@@ -170,4 +183,9 @@ def _plot_ranges(axes: Any, version: TransitionDataset, clean: TransitionDataset
             axes.plot([position + shift] * 2, [mean - std, mean + std], color=color, linewidth=3)
             names.append(short if values.shape[1] == 1 else f"{short}{i}")
             position += 1
-    axes.set_xticks(range(len(names)), names, fontsize=6, rotation=90)
+    every = -(-len(names) // _MOST_LABELS)
+    axes.set_xticks(range(0, len(names), every), names[::every], fontsize=6, rotation=90)
+
+
+_MOST_LABELS = 60
+"""As many names of features as a panel has room for."""

@@ -23,7 +23,7 @@ FOLLOWING = ("next_observations", "final_observations")
 
 _LARGEST_RATIO = 1100
 """Bytes that deflate can make of one, rounded up."""
-_USUAL_RATIO, _SMALL = 100, 1 << 26
+USUAL_RATIO, _SMALL = 100, 1 << 26
 """Bytes of numbers that were measured in one byte, and then some; what is small may be anything."""
 _LARGEST_DIRECTORY = 1 << 20
 """Bytes of the list of files in a ZIP archive, for which Python makes an object each."""
@@ -41,6 +41,14 @@ class Column(Protocol):
     def __getitem__(self, rows: slice) -> np.ndarray: ...
 
 
+def expanded(spelling: str) -> Path:
+    """The path that follows a colon, where the shell leaves ``~`` as it is."""
+    try:
+        return Path(spelling).expanduser()
+    except RuntimeError:  # no such user
+        return Path(spelling)
+
+
 def refuse_claim(claimed: int, size: int, what: str) -> None:
     """Raises an error, which ``what`` begins, for more bytes than should be read from a file of ``size``.
 
@@ -49,8 +57,8 @@ def refuse_claim(claimed: int, size: int, what: str) -> None:
     """
     if claimed > max(_LARGEST_RATIO * size, 1 << 20):
         raise DataError(f"{what} claims {claimed} bytes of data, and {size} cannot hold them")
-    if claimed > max(_USUAL_RATIO * size, _SMALL):
-        raise DataError(f"{what} claims {claimed} bytes of data in {size}: more than {_USUAL_RATIO} in one are a trap")
+    if claimed > max(USUAL_RATIO * size, _SMALL):
+        raise DataError(f"{what} claims {claimed} bytes of data in {size}: more than {USUAL_RATIO} in one are a trap")
     if claimed > _memory():
         raise ResourceError(f"{what} claims {claimed} bytes of data, and this machine has {_memory()} bytes of memory")
 

@@ -64,9 +64,8 @@ def admit(
     steps = _read(columns, where, report, refuse=on_nonfinite == "refuse", horizon=horizon)
     both = int((steps.terminals & steps.timeouts).sum())
     if both:
-        report.repaired(
-            "terminal_and_timeout", f"{both} steps are both terminal and timeout, and count as terminal", count=both
-        )
+        kept = "D4RL's rule drops them" if d4rl else "count as terminal"
+        report.repaired("terminal_and_timeout", f"{both} steps are both terminal and timeout, and {kept}", count=both)
     _check_continuity(steps, report)
     rows = rows_of(steps, where, d4rl=d4rl)
     if on_nonfinite == "drop-episode":
@@ -125,7 +124,7 @@ def _read(columns: Mapping[str, Column], where: str, report: Report, *, refuse: 
                     values[part] = numbers == 1
             else:
                 if not in_place:
-                    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found below
+                    with np.errstate(over="ignore", invalid="ignore"):  # not finite in float32, and found below
                         values[part] = block
                 finite = np.isfinite(values[part])
                 if not finite.all():

@@ -1,7 +1,9 @@
-"""A file from elsewhere stays the file it was: its SHA-256 is noted at the first reading and compared at later ones."""
+"""Data from elsewhere stay what they were: their SHA-256 is noted at the first reading and compared at later ones."""
 
+import hashlib
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from corruptbench.errors import DataError, IntegrityError, ResourceError
@@ -22,6 +24,22 @@ def check_or_record(path: Path, record: Path, what: str) -> str:
         found, size = sha256_file(path), path.stat().st_size
     except OSError as error:
         raise ResourceError(f"{path}: could not be read: {error.strerror}") from error
+    return _compared(path, found, size, record, what)
+
+
+def check_or_record_files(folder: Path, files: Iterable[Path], record: Path, what: str) -> str:
+    """As :func:`check_or_record` for files below a folder, by the SHA-256 of the list that ``sha256sum`` prints."""
+    lines, size = [], 0
+    try:
+        for path in sorted(files):
+            lines.append(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n")
+            size += path.stat().st_size
+    except OSError as error:
+        raise ResourceError(f"{folder}: could not be read: {error.strerror}") from error
+    return _compared(folder, hashlib.sha256("".join(lines).encode()).hexdigest(), size, record, what)
+
+
+def _compared(path: Path, found: str, size: int, record: Path, what: str) -> str:
     if not record.exists():
         write_file(record, pretty({"sha256": found, "size": size}).encode())
         log.info("%s: SHA-256 %s recorded in %s", what, found, record)

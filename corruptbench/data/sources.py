@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from corruptbench.data import d4rl, minari
-from corruptbench.data.flat import Column, open_flat
+from corruptbench.data.flat import Column, expanded, open_flat
 from corruptbench.data.gate import Report, admit
 from corruptbench.data.rows import Rows
 from corruptbench.environments import Space, environment, environment_of, space
@@ -36,7 +36,7 @@ class Loaded:
     space: Space
     rows: Rows
     report: Report
-    file_sha256: str | None  # None where a dataset is more than one file
+    file_sha256: str | None  # of its file, or of the list of its files; None where nothing says what it should be
 
     def dataset(self) -> TransitionDataset:
         """The dataset of section 1, actions rescaled to [-1, 1]."""
@@ -89,7 +89,7 @@ def load_rows(
     if source not in SOURCES:
         raise unknown("source of data", source, SOURCES)
     if source == "file":
-        path = Path(rest)
+        path = expanded(rest)
         if not path.name:
             raise UsageError(f"--dataset {name}: a file's path follows the colon")
         refuse_pickle(path, f"--dataset {name}")
@@ -102,6 +102,8 @@ def load_rows(
         env = env or _known_environment(f"d4rl:{entry.name}")
         path, sha256 = d4rl.file_of(entry, given, cache=cache())
         return _flat(f"d4rl:{entry.name}", path, env, on_nonfinite, sha256, d4rl_rows=True, horizon=entry.horizon)
+    if not download:
+        minari.require(rest)
     env = env or _known_environment(name)  # before anything is downloaded
     columns, noted = minari.read(rest, cache=cache(), download=download)
     return _admitted(name, name, columns, env, on_nonfinite, noted)

@@ -39,6 +39,15 @@ def metadata_of(path: Path) -> dict[str, Any]:
     return found
 
 
+def leaves_of_dataset(metadata: Mapping[str, Any], path: Path) -> Leaves:
+    """Every array of an episode: observations, actions, and what each dataset has."""
+    observations = leaves_of(metadata, "observation_space", "observations", path)
+    actions = leaves_of(metadata, "action_space", "actions", path)
+    if actions[0].name != "actions":
+        raise DataError(f"{path}: actions are a Dict, and only a Box can be read")
+    return (*observations, *actions, REWARDS, TERMINATIONS, TRUNCATIONS)
+
+
 def leaves_of(metadata: Mapping[str, Any], key: str, name: str, path: Path) -> list[Leaf]:
     """The arrays of a space, which the metadata give as JSON in a string (bounds in it may be infinite)."""
     if key not in metadata:

@@ -15,6 +15,8 @@ from corruptbench.errors import DataError, UsageError
 def check_target(dataset_id: str, root: Path | None = None) -> None:
     """Raises UsageError for what is no id, for one that exists, and for one inside another dataset."""
     check_id(dataset_id)
+    if len(Path(dataset_id).parent.as_posix()) == 1 and "/" in dataset_id:
+        raise UsageError(f"minari:{dataset_id}: Minari's namespaces have two characters and more")
     root = root or default_root()
     if os.path.lexists(root / dataset_id):
         raise UsageError(f"minari:{dataset_id} is in {root} already, and nothing is overwritten: choose another id")
