@@ -493,8 +493,9 @@ def test_a_dry_run_trains_nothing_and_says_what_there_is_to_do(four, small_file,
 
 
 def test_what_another_folder_holds_is_not_trained_again(four, small_file, tmp_path, in_turn, capsys):
-    out, shared, more = tmp_path / "out", tmp_path / "shared", ["--recorded", str(tmp_path / "shared")]
-    assert main(arguments(four, small_file, shared, "--only", "algo=bc")) == 0
+    out, shared = tmp_path / "out", tmp_path / "shared"
+    more = ["--recorded", str(shared), "--engine", "eager"]
+    assert main(arguments(four, small_file, shared, "--only", "algo=bc", "--engine", "eager")) == 0
     del in_turn[:]
     assert main(arguments(four, small_file, out, *more)) == 0
     assert len(in_turn) == 2

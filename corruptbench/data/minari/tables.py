@@ -63,7 +63,11 @@ def _main(metadata: str, stored_as: str, most: str, folder: str) -> None:
     """The child: what it read, or the error that its parent raises."""
     path, out = Path(metadata), Path(folder)
     try:
-        np.savez(out / _RESULT, **_read(path, stored_as, int(most)))  # type: ignore[arg-type]
+        fields = _read(path, stored_as, int(most))
+        try:
+            np.savez(out / _RESULT, **fields)  # type: ignore[arg-type]
+        except OSError as error:
+            raise ResourceError(f"{out}: could not be written: {error.strerror}") from error
     except CorruptBenchError as error:
         said = {"error": type(error).__name__, "message": str(error)}
         (out / _ERROR).write_text(json.dumps(said), "utf-8")
