@@ -82,7 +82,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     for stage in STAGES:
         found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"))
     found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside="+sam")
-    found["everything"] = correlation_table(everything, "corrupted")
+    found["everything"] = f"{parts(everything)}\n\n{correlation_table(everything, 'corrupted')}"
     return found
 
 
@@ -121,6 +121,12 @@ def study_runs(records: Sequence[RunRecord]) -> list[Run]:
     return sorted(wanted, key=lambda run: (run.algo, run.threat))
 
 
+def parts(runs: Sequence[Run]) -> str:
+    """How many runs there are of which kind, in words."""
+    kinds = grouped(runs, lambda run: run.learner)
+    return f"{len(runs)} runs: {', '.join(f'{len(own)} of {learner}' for learner, own in kinds.items())}."
+
+
 def stage_table(runs: Sequence[Run], beside: str = "") -> str:
     """Each learner against its algorithm with Adam, or with the optimizer ``beside`` (as ``+sam``), paired by unit.
 
@@ -134,6 +140,8 @@ def stage_table(runs: Sequence[Run], beside: str = "") -> str:
         others = [run for run in cell if run.unit in base and run.learner not in (algo, f"{algo}{beside}")]
         for learner, own in grouped(others, lambda run: run.learner).items():
             found.append((learner, threat, [(base[run.unit], run) for run in own]))
+    if not found:
+        return "No runs yet of the same units."
     adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for _, _, pairs in found])
     lines = [
         f"| learner, threat | n | {beside[1:].upper() or 'Adam'} | score | difference | 95 % interval | p, Holm | "

@@ -109,6 +109,7 @@ def test_a_control_is_compared_with_sam_too(flatness):
     runs += [run(flatness, "iql+swa", "none", unit, score, 4.0) for unit, score in ((0, 13.0), (1, 21.0))]
     head, _, row = flatness.stage_table(runs, beside="+sam").splitlines()
     assert head.startswith("| learner, threat | n | SAM | score |")
+    assert flatness.stage_table(runs[:2] + runs[4:], beside="+sam") == "No runs yet of the same units."
     half = 12.7062 * 1.41421356 / math.sqrt(2)
     assert row.startswith(f"| iql+swa, none | 2 | 15.0 | 17.0 | +2.0 | {2 - half:+.1f} to {2 + half:+.1f} | 0.50 |")
 

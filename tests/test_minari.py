@@ -8,10 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import types
 import warnings
 from contextlib import suppress
+from pathlib import Path
 
 import gymnasium
 import h5py
@@ -200,8 +202,18 @@ def test_other_formats_go_through_minari(root, read, stored_as, space):
     assert message(DataError, read) == f"{data}: its total_steps are 29, and metadata.json says 30"
     change(data, total_steps=29, minari_version="99.0.0")
     assert message(DataError, read).startswith(f"{data}: not readable by Minari: ValueError: The installed Minari ")
-    (data / "more").symlink_to(root.parent)
-    assert message(DataError, read) == f"{data / 'more'}: a link on the way to it does not stay below {root}"
+    for target in (root.parent, data / "0"):  # Arrow would follow either, and what lies there is not noted
+        (data / "more").symlink_to(target)
+        assert message(DataError, read) == f"{data / 'more'}: it is no regular file, and tables lie in such ones"
+        (data / "more").unlink()
+    odd = data / "a\nb"
+    odd.touch()
+    expected = f"{data}: {odd.name!r} is no name of a table: letters, digits, ., - and _ are allowed"
+    assert message(DataError, read) == expected
+    odd.unlink()
+    with suppress(OSError):  # where the file system takes such a name
+        Path(os.fsdecode(os.fsencode(data) + b"/\xff")).touch()
+        assert "is no name of a table" in message(DataError, read)
 
 
 @pytest.mark.parametrize("stored_as", OTHERS)
@@ -250,17 +262,66 @@ def test_a_small_table_that_unpacks_to_much(root, read, monkeypatch, stored_as):
     size = sum(each.stat().st_size for each in data.rglob(f"*.{stored_as}"))
     assert size < 1 << 19
     monkeypatch.setattr(tables, "ROOM", 1 << 27)
+    monkeypatch.setattr(tables, "available_memory", lambda: None)
     most = (1 << 27) + 200 * size
     assert message(DataError, read) == f"{data}: its {stored_as} files unpack to more than {most} bytes of memory"
+    monkeypatch.setattr(tables, "available_memory", lambda: most - 1)  # of this machine, and no fault of theirs
+    expected = (
+        f"{data}: its {stored_as} files unpack to more than {most - 1} bytes of memory, which are all that is free"
+    )
+    assert message(ResourceError, read) == expected
 
 
 def test_what_crashes_arrow_is_a_sentence(root, read, monkeypatch, tmp_path):
     data = tiny(root, data_format="arrow")
-    (tmp_path / "pyarrow.py").write_text("import os\nos.abort()\n")
+    (tmp_path / "pyarrow.py").write_text("import os\nprint('out of order', flush=True)\nos.abort()\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tables, "available_memory", lambda: None)
     most = tables.ROOM + 200 * sum(each.stat().st_size for each in data.rglob("*.arrow"))
-    expected = f"{data}: reading its arrow files within {most} bytes of memory ended with SIGABRT"
+    expected = f"{data}: reading its arrow files within {most} bytes of memory ended with SIGABRT; it last wrote: "
+    assert message(DataError, read) == f"{expected}'out of order'"
+
+
+def test_no_room_for_what_was_read(root, read, monkeypatch, tmp_path):
+    tiny(root, data_format="arrow")
+    (tmp_path / "safe").mkdir()
+    (tmp_path / "safe" / "sitecustomize.py").write_text(
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "safe")
+    assert message(ResourceError, read).endswith(": could not be written: File too large")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert "no process to read it could be provided for: " in message(ResourceError, read)
+
+
+def test_episodes_that_minari_reads_in_pieces(root, read):
+    rng = np.random.default_rng(0)
+    data = made(root, [episode(rng, WIDE, 140_000), episode(rng, WIDE, 5)], data_format="arrow")
+    expected = f"{data}: Minari reads episodes of 32767 steps and more wrongly from arrow: use HDF5"
     assert message(DataError, read) == expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_the_child_ends_with_its_parent(root, tmp_path):
+    tiny(root, data_format="arrow")
+    (tmp_path / "slow").mkdir()
+    body = f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))"
+    (tmp_path / "slow" / "pyarrow.py").write_text(f"import os, pathlib, time\n{body}\ntime.sleep(60)\n")
+    code = f"import pathlib; from corruptbench.data.minari import read; read({ID!r}, root=pathlib.Path({str(root)!r}), "
+    code += f"cache=pathlib.Path({str(tmp_path)!r}))"
+    paths = os.pathsep.join([str(tmp_path / "slow"), *sys.path])
+    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
+    written = tmp_path / "pid"
+    while not (written.is_file() and written.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{written.read_text()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_other_formats_need_pyarrow(root, read, monkeypatch, tmp_path):

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} is {value}, allowed is 1 and above")
 
+    from corruptbench.records import RECORD
     from corruptbench.registry import load_plugin
     from corruptbench.store import probe_writable
     from corruptbench.suites import suite
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.versions import versions
 
     for path in options.recorded:
-        if not path.is_dir():
+        if not any(path.glob(f"*/{RECORD}")):
             raise UsageError(f"--recorded {path}: no folder of finished runs is there")
     for path in options.plugin:
         load_plugin(path)
@@ -110,7 +111,7 @@ def build_parser() -> Parser:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="what this folder of finished runs holds counts as done, as leaderboard/records; may be repeated",
+        help="what this folder of finished runs holds counts as done, for example leaderboard/records; may be repeated",
     )
     add_source_options(what)
     what.add_argument("--ref-min", type=float, help="return of normalized score 0, with --ref-max")

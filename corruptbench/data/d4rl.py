@@ -124,8 +124,8 @@ def _antmaze() -> Iterator[Entry]:
         maze, horizon = kind.split("-")[0], 700 if kind.startswith("umaze") else 1000
         file = f"Ant_maze_{maze}_noisy_multistart_{starts}_multigoal_{goals}_sparse"
         yield Entry(f"antmaze-{kind}-v1", f"{HOST}/ant_maze_v1/{file}.hdf5", horizon)
-        goals = kind in ("umaze-diverse", "medium-play", "large-play")  # as registered
-        file = f"Ant_maze_{maze}_eval_noisy_multistart_True_multigoal_{goals}_sparse"
+        several = kind in ("umaze-diverse", "medium-play", "large-play")  # as registered
+        file = f"Ant_maze_{maze}_eval_noisy_multistart_True_multigoal_{several}_sparse"
         yield Entry(f"antmaze-eval-{kind}-v0", f"{HOST}/ant_maze_new/{file}.hdf5", horizon)
     for kind, goals in {"play": False, "diverse": True}.items():
         file = f"Ant_maze_ultra_noisy_multistart_True_multigoal_{goals}_sparse"

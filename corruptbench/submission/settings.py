@@ -87,7 +87,7 @@ def stated(submission: Submission) -> Found:
                 what = f"its track is {spec.track}, and {spec.algorithm.name} has no such settings for this cell"
             elif stated != options:
                 what = f"its options are {_shown(stated)}, and its spec gives {_shown(options)}"
-            elif record.command not in (words, f"{words} --on-nonfinite drop-episode"):
+            elif record.command.removesuffix(" --no-score") not in (words, f"{words} --on-nonfinite drop-episode"):
                 what = f"its command is {shown(record.command)}, and that of its spec is {shown(words)}"
         if what:
             yield run.name, what

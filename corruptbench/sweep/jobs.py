@@ -137,8 +137,9 @@ def record_of(planned: Plan, out: Path, setup: Setup, recorded: Sequence[Path] =
 
     That may be no more than to measure its sharpness, or to clear its checkpoints away.
     """
-    own = () if under_way(planned, out).exists() else (out,)
-    for place in (*own, *recorded):
+    if under_way(planned, out).exists():
+        return None
+    for place in (out, *recorded):
         folder = place / planned.spec.run_id
         try:
             record = finished(planned, folder)

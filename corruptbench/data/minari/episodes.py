@@ -34,7 +34,8 @@ def fields_of(
     where: Path,
     size: int | None,
 ) -> Fields:
-    """The flat fields, filled episode by episode; what they claim to hold is compared with the file's ``size``."""
+    """The flat fields, filled episode by episode; what they claim to hold is compared with the ``size`` of their file,
+    None for what is in memory."""
     rewards = {name: stored(REWARDS) for name, stored in episodes.items()}  # opening one takes longer than reading it
     steps = {name: (found.shape or (0,))[0] for name, found in rewards.items()}
     if not steps:

@@ -1,5 +1,6 @@
 """Reads a dataset that is here, or is fetched: which one, where it lies, and whether it is what it was."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from corruptbench.data.minari.places import check_id, confined, default_root, lo
 from corruptbench.data.minari.remote import download_dataset
 from corruptbench.data.minari.spaces import leaves_of_dataset, metadata_of
 from corruptbench.data.minari.tables import read_tables
-from corruptbench.errors import DataError, nearest
+from corruptbench.errors import DataError, nearest, shown
 from corruptbench.links import without_links
 
 _METADATA = "metadata.json"
@@ -50,12 +51,27 @@ def read(dataset_id: str, *, cache: Path, root: Path | None = None, download: bo
         noted = partial(check_or_record, file, record, what)
         reading = partial(read_hdf5, file, leaves, metadata)
     else:
-        files = [file for file in data.rglob("*") if confined(root, file).is_file() and file.name != _METADATA]
+        files = _tables(data)
         noted = partial(check_or_record_files, data, files, record, what)
         reading = partial(read_tables, path, files, stored_as)
     known_sha256 = noted() if record.exists() else None
     fields = reading()
     return fields, known_sha256 or noted()  # only what could be read is noted
+
+
+def _tables(data: Path) -> list[Path]:
+    """Every file that Arrow may come upon; raises DataError for what leads elsewhere or has no plain name."""
+    files = []
+    for path in data.rglob("*"):
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", path.name):
+            raise DataError(
+                f"{data}: {shown(path.name)} is no name of a table: letters, digits, ., - and _ are allowed"
+            )
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise DataError(f"{path}: it is no regular file, and tables lie in such ones")
+        if path.is_file() and path.name != _METADATA:
+            files.append(path)
+    return files
 
 
 def require(dataset_id: str, root: Path | None = None) -> Path:
