@@ -359,7 +359,7 @@ def test_no_network_is_said_within_three_seconds(site, tmp_path, monkeypatch, sc
     monkeypatch.setattr(web, "CONNECT_SECONDS", 0.2)
     url, start = f"{scheme}://data.invalid/data.hdf5", monotonic()
     said = message(NetworkError, url, tmp_path / "data.hdf5")
-    assert monotonic() - start < 0.2 + 0.5
+    assert monotonic() - start < 3  # and not for as long as the resolver is silent
     over.set()
     assert said == failed(url, "no connection within 0.2 s")
 
