@@ -28,6 +28,8 @@ from corruptbench.stopping import end_with_parent
 ROOM = 1 << 30
 """Bytes of memory that Arrow and the reading may take for their own, before any data."""
 
+_PIECE = 32_767
+"""Steps: Minari takes each batch of Arrow's for an episode, and a longer one comes in several."""
 _RESULT = "fields.npz"
 _SAID = 9
 """Exit code of a child whose last line is an error as JSON: standard output needs no room on a disk that is full."""
@@ -126,17 +128,13 @@ def _read(path: Path, stored_as: str, most: int) -> Fields:
         longest = max((len(episode["rewards"]) for episode in found.values()), default=0)
         if longest >= _PIECE and sum(len(e["rewards"]) for e in found.values()) != stated.get("total_steps"):
             raise DataError(
-                f"{data}: Minari reads episodes of {_PIECE} steps and more wrongly from {stored_as}: use HDF5"
+                f"{data}: Minari reads episodes of more than {_PIECE} steps wrongly from {stored_as}: use HDF5"
             )
         return _flat(found, leaves, stated, data)
     except (CorruptBenchError, MemoryError):
         raise
     except Exception as error:
         raise DataError(f"{data}: not readable by Minari: {sentence(error)}") from error
-
-
-_PIECE = 32_767
-"""Steps: Minari takes each batch of Arrow's for an episode, and a longer one comes in several."""
 
 
 def _flat(found: Mapping[str, Any], leaves: Leaves, stated: Mapping[str, Any], data: Path) -> Fields:
