@@ -274,6 +274,35 @@ def test_a_profile_has_the_cells_and_units_that_all_learners_have(tmp_path):
     np.testing.assert_allclose(found.scores["guest"], [[60.0, 50.0]])
 
 
+def test_a_guest_is_in_the_figures_when_it_has_every_cell_that_all_of_the_suites_own_have(tmp_path):
+    """One that was run in some of them would widen each figure for a point or two; its rows are in the tables."""
+    made = [
+        *made_up(2, {"bc": ("bc", None), "iql": ("iql", None)}, {name: THREATS[name] for name in ("none", "obs-adv")}),
+        record("iql", 0, 70.0, "obs-random"),  # no cell of BC's, so a guest may lack it too
+        record("whole", 0, 60.0, "none"),
+        record("whole", 1, 50.0, "obs-adv"),
+        record("part", 0, 40.0, "obs-adv"),
+        record("other", 0, 30.0, "obs-random"),  # where none of the suite's own was run
+    ]
+    suites = section([(tmp_path, run) for run in made], MADE_UP)
+    assert (suites.learners[-1], suites.in_part) == ("whole", ("part", "other"))
+    (grid,) = suites.grids
+    assert {"bc", "iql", "whole"} <= set(grid.learners)
+    assert not {"part", "other"} & set(grid.learners)
+    text = " ".join(render([suites])["index.html"].decode().split())
+    assert "runs of 2 learners that lack a cell that the suite's own have: part, other." in text
+    page = Page(text)
+    for table in ("summary", "runs"):
+        learners = {cells[1][2] for name, cells in page.rows if name == table and len(cells) > 9}
+        assert {"whole", "part", "other"} <= learners
+
+
+def test_results_without_a_run_of_the_suites_own_are_in_the_figures(tmp_path):
+    suites = section([(tmp_path, record("mine", 0, 40.0, "obs-adv"))], MADE_UP)
+    assert (suites.learners[-1], suites.in_part) == ("mine", ())
+    assert "lack a cell" not in render([suites])["index.html"].decode()
+
+
 def test_what_varies_in_strength_has_a_curve(found):
     (grid,) = section(found, MADE_UP).grids
     axes = [(axis.name, axis.varied, axis.fixed, [(t.rate, t.scale) for t in axis.threats]) for axis in axes_of(grid)]

@@ -87,7 +87,7 @@ class Grid:
 
 
 def grid(rows: Sequence[Row], learners: Iterable[str], threats: Iterable[Threat]) -> Grid:
-    """The grid of one dataset's rows. The given learners and threat models come first and have a place in any case.
+    """The grid of one dataset's rows. The given learners have a line and the given threat models a column in any case.
 
     An ensemble's worst case comes after the attacks that it is made of.
     """
@@ -100,7 +100,7 @@ def grid(rows: Sequence[Row], learners: Iterable[str], threats: Iterable[Threat]
     return Grid(
         rows[0]["dataset"],
         rows[0]["environment"],
-        tuple(dict.fromkeys([*learners, *(name for name, _ in entries)])),
+        tuple(learners),
         tuple(dict.fromkeys([*threats, *(where for _, where in entries)])),
         dict(entries),
     )

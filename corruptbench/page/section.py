@@ -48,15 +48,35 @@ class Section:
         return tuple(dict.fromkeys(label(row) for row in self.suite.rows()))
 
     @cached_property
+    def _places(self) -> dict[str, set[tuple[str, Threat]]]:
+        """The cells of each learner that has a row."""
+        places: dict[str, set[tuple[str, Threat]]] = defaultdict(set)
+        for row in self.summary:
+            places[learner(row)].add((row["dataset"], Threat.of(row)))
+        return dict(places)
+
+    @cached_property
     def learners(self) -> tuple[str, ...]:
-        """The suite's own, then its guests: a figure gives each the same colour wherever it stands."""
-        return tuple(dict.fromkeys([*self.own_learners, *(learner(row) for row in self.summary)]))
+        """Those of the heat maps and figures, where each has the same colour: the suite's own, then its guests.
+
+        A guest is among them when it has every cell that all of the suite's own learners with a run have.
+        """
+        own = [self._places[name] for name in self.own_learners if name in self._places]
+        needed = set.intersection(*own) if own else set()
+        guests = (name for name, has in self._places.items() if has >= needed)
+        return tuple(dict.fromkeys([*self.own_learners, *guests]))
+
+    @cached_property
+    def in_part(self) -> tuple[str, ...]:
+        """Guests that lack one of those cells: they are in the tables alone."""
+        return tuple(name for name in self._places if name not in self.learners)
 
     @cached_property
     def grids(self) -> tuple[Grid, ...]:
         """One for each dataset that has a run."""
         threats = list(dict.fromkeys(Threat.of(row) for row in self.suite.rows()))
-        rows = {name: [row for row in self.summary if row["dataset"] == name] for name in self.suite.datasets}
+        shown = [row for row in self.summary if learner(row) in self.learners]
+        rows = {name: [row for row in shown if row["dataset"] == name] for name in self.suite.datasets}
         return tuple(grid(found, self.learners, threats) for found in rows.values() if found)
 
     @cached_property
