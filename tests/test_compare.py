@@ -4,6 +4,7 @@ import csv
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -129,6 +130,26 @@ def test_the_test_is_of_each_units_mean_over_the_cells():
     assert pair.units == ("0", "1", "2", "3", "4")
 
 
+def test_a_part_of_the_tables_cells_is_not_tested():
+    """The test is over all cells of the table; whoever chose the best of them would be better without being so."""
+    theirs = [*runs("iql", [10.0] * 10), *runs("iql", [30.0] * 10, "none"), *runs("iql", [5.0] * 10, steps="25000")]
+    found = compare(runs("mine", [20.0 + i for i in range(10)]), theirs)
+    (pair,) = found.pairs
+    assert (pair.difference, pair.p, found.family) == (14.5, None, 0)
+    lacking = "no test, which is over all cells of the table: mine lacks hopper-replay, none (rate 0, scale 1)"
+    assert pair.verdict() == lacking
+    whole = [*runs("mine", [20.0] * 10), *runs("mine", [40.0] * 10, "none"), *runs("mine", [1.0] * 10, "obs-adv")]
+    assert only_pair(whole, theirs).p is not None  # what the table lacks may be there
+
+
+def test_a_cell_without_a_floor_leaves_no_unit_to_test():
+    mine = [*runs("mine", [20.0] * 6), *runs("mine", [None] * 6, "none")]
+    theirs = [*runs("iql", [10.0] * 6), *runs("iql", [None] * 6, "none")]
+    pair = only_pair(mine, theirs)
+    assert [len(found.differences) for found in pair.cells] == [6, 0]
+    assert (pair.units, pair.p) == ((), None)
+
+
 def test_holm_is_over_the_pairs_that_are_tested():
     better, even = [20.0 + i for i in range(10)], [10.0 + (i % 2) for i in range(10)]
     theirs = [*runs("iql", [10.0] * 10), *runs("bc", [10.5] * 10), *runs("riql", [0.0] * 3)]
@@ -190,6 +211,9 @@ def test_settings_make_another_algorithm():
     ]
     pairs = compare([run("mine"), run("mine", 0, 3.0, "none")], theirs).pairs
     assert [len(pair.cells) for pair in pairs] == [1, 1, 1, 2]
+    other = {"dataset": "file:mine.hdf5", "options": "references=0/1"}  # the dataset's own scale, and no setting
+    (pair,) = compare(*([run(name), run(name, **other)] for name in ("mine", "iql"))).pairs
+    assert len(pair.cells) == 2
     clipped = "corruption.clip=true"
     assert len(compare([run("mine", options=clipped)], [run("iql", options=f"{clipped};iql.beta=1")]).pairs) == 1
 
@@ -491,6 +515,10 @@ def test_how_protocols_differ():
         "here rows by themselves",
         "mixture of obs+act+rew on the same rows, here of obs+act+rew+dyn on rows of their own",
     ]
+    clean = run("iql", corruption="none")
+    (row,) = [row for row in beside(clean, "iql", rows) if row["source"].startswith("CORL-README(last")]
+    assert not row["scale"]
+    assert not [clause for clause in differences(row, clean) if "scale" in clause]  # clean data have none
     assert of("SAM", run("riql"))[2:] == [
         "corrupts a level that is not stated, here rows by themselves",
         "scale not stated, here 1",
@@ -513,6 +541,28 @@ def test_compare_shows_published_scores_and_marks_the_unverified(files, capsys):
         assert ("unverified: from notes of others, not from the paper" in line) == ("SAM-2511" in line)
     assert "TRACER-T2                          iql          52 ± 16.6 (n=4)" in out
     assert "    3,000,000 steps, here 50,000 steps" in out.split("How these protocols differ from mine:")[1]
+
+
+def test_a_failed_run_counts_the_same_beside_the_table_and_beside_published_scores(tmp_path, capsys):
+    """The floor is the lowest sound run of the cell on either side."""
+    mine = written(tmp_path / "mine.csv", runs("riql", [40.0, None, 50.0]))
+    table = written(tmp_path / "table.csv", runs("iql", [30.0, -7.0, 10.0]))
+    assert main(["leaderboard", "compare", str(mine), "--against", str(table), "--published"]) == 0
+    above, beside_mine = capsys.readouterr().out.split("Published scores beside mine")
+    assert re.search(r"50,000 steps +27\.7 +11\.0 ", above)
+    assert re.search(r"mine +riql +27\.7 ± 30\.4 \(n=3\)", beside_mine)
+
+
+def test_a_difference_of_some_cells_says_of_which(tmp_path, capsys):
+    rows = [run("riql", 0, 40.0), run("riql", 0, 30.0, steps="25000")]
+    mine = written(tmp_path / "mine.csv", rows)
+    table = written(tmp_path / "table.csv", [{**row, "algo": "iql"} for row in rows])
+    assert main(["leaderboard", "compare", str(mine), "--against", str(table), "--published"]) == 0
+    (lines,) = [part.splitlines() for part in capsys.readouterr().out.split("  TRACER-T2\n")[1:]]
+    named = "hopper-replay obs-random (0.3, 1)"
+    assert f"    3,000,000 steps, here 25,000 steps ({named}, 25,000 steps)" in lines
+    assert f"    3,000,000 steps, here 50,000 steps ({named}, 50,000 steps)" in lines
+    assert "    environment Hopper-v2, here Hopper-v5" in lines
 
 
 def test_published_csv_is_readable_by_anyone():

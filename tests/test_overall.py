@@ -13,6 +13,9 @@ from corruptbench.tables.build import build
 from corruptbench.tables.listing import run_rows
 from corruptbench.tables.overall import OVERALL, ranked, standings
 
+CELLS = ("none", "obs-random")
+OF_TWO = dataclasses.replace(TINY, algorithms=("iql", "riql"))
+
 
 def overall(records, selected=TINY):
     return list(csv.DictReader(io.StringIO(build(records, selected)["tiny-overall.csv"])))
@@ -104,6 +107,55 @@ def test_who_cannot_be_told_apart_shares_a_rank():
     found = standings(run_rows(mixed + third), TINY)
     ranks = {learner[1]: rank for learner, rank in ranked(found).items()}
     assert ranks == {"iql": 1, "riql": 2, "bc": 3}
+
+
+def by_score(algos, apart=5.0):
+    """Ten units of each, in every cell ``apart`` points below the one before."""
+    return [
+        run
+        for place, algo in enumerate(algos)
+        for run in runs(algo, {name: [90.0 - apart * place + unit for unit in range(10)] for name in CELLS})
+    ]
+
+
+def test_a_guest_moves_nobodys_rank():
+    """Its own is the one among the suite's learners and itself: five guests make no rank of the others coarser."""
+    guests = [f"guest-{number}" for number in range(5)]
+    found = {row["algo"]: row for row in overall(by_score(["iql", *guests, "riql"]), OF_TWO)}
+    assert {name: row["rank"] for name, row in found.items()} == {"iql": "1", "riql": "2", **dict.fromkeys(guests, "2")}
+    p = {name: row["smallest_p"] for name, row in found.items()}
+    assert (p["iql"], p["guest-3"]) == (f"{2 / 1024:.3g}", f"{3 * 2 / 1024:.3g}")
+
+
+def test_a_guest_with_fewer_units_has_no_rank():
+    guest = runs("guest", {name: [50.0] * 9 for name in CELLS})
+    found = {row["algo"]: row for row in overall(by_score(["iql", "riql"]) + guest, OF_TWO)}
+    assert (found["guest"]["rank"], found["guest"]["smallest_p"], found["guest"]["flags"]) == ("", "", "preliminary")
+    assert [found[name]["rank"] for name in ("iql", "riql")] == ["1", "2"]
+
+
+def test_a_guest_with_more_units_is_no_further_than_the_table():
+    few = [run for run in by_score(["iql", "riql"]) if run.spec.unit < 5]
+    found = {row["algo"]: row for row in overall(few + by_score(["guest"]), OF_TWO)}
+    assert {row["flags"] for row in found.values()} == {"preliminary"}
+
+
+def test_where_the_test_can_tell_nobody_apart_there_is_no_rank():
+    """28 pairs of 8 learners at 10 units: the smallest p is 28 * 2 / 1024."""
+    names = ["iql", *(f"iql:beta={beta}" for beta in range(4, 11))]
+    selected = dataclasses.replace(TINY, algorithms=tuple(names))
+    made = [
+        run
+        for place in range(8)
+        for run in runs(
+            "iql",
+            {name: [90.0 - 10 * place + unit for unit in range(10)] for name in CELLS},
+            options={"iql.beta": f"{place + 3}.0"} if place else {},
+        )
+    ]
+    found = overall(made, selected)
+    assert len(found) == 8
+    assert {(row["rank"], row["smallest_p"], row["flags"]) for row in found} == {("", "0.0547", "")}
 
 
 def test_intervals_resample_whole_units():

@@ -1,10 +1,10 @@
 """A suite's summary as a grid: one dataset, learners down, threat models across."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from corruptbench.tables import stats
 from corruptbench.tables.labels import label, threat
 from corruptbench.tables.listing import Row
 
@@ -40,12 +40,20 @@ def learner(row: Row) -> str:
     return label(row if row["track"] == "universal" else {**row, "options": ""})
 
 
+class Change(NamedTuple):
+    """What corruption cost or brought a learner, over the units that it has with it and without it."""
+
+    points: float  # below 0 for a loss
+    units: int
+    whole: bool  # these are all units of both
+
+
 @dataclass(frozen=True)
 class Entry:
     """A row of the summary, and what its learner lost or gained against its clean score."""
 
     row: Row
-    change: float | None  # in points, below 0 for a loss; None for the clean score itself, and where one is missing
+    change: Change | None  # None for the clean score itself, and where there is nothing to compare
 
     @property
     def score(self) -> str:
@@ -54,7 +62,10 @@ class Entry:
 
     @property
     def shown_change(self) -> str:
-        return "" if self.change is None else _shown(f"{self.change:+.1f}")
+        if self.change is None:
+            return ""
+        of = "" if self.change.whole else f" ({self.change.units} unit{'s' * (self.change.units != 1)})"
+        return _shown(f"{self.change.points:+.1f}") + of
 
     @property
     def notes(self) -> list[str]:
@@ -86,17 +97,19 @@ class Grid:
         return max(0.0, float(entry.row["mean"])) / self.highest if entry.row["mean"] and self.highest else 0.0
 
 
-def grid(rows: Sequence[Row], learners: Iterable[str], threats: Iterable[Threat]) -> Grid:
+def grid(
+    rows: Sequence[Row],
+    learners: Iterable[str],
+    threats: Iterable[Threat],
+    change: Callable[[Row], Change | None],
+) -> Grid:
     """The grid of one dataset's rows. The given learners have a line and the given threat models a column in any case.
 
     An ensemble's worst case comes after the attacks that it is made of.
     """
-    clean = {learner(row): row["mean"] for row in rows if row["corruption"] == CLEAN and row["mean"]}
     entries: dict[tuple[str, Threat], list[Entry]] = defaultdict(list)
     for row in rows:
-        start = clean.get(learner(row)) or clean.get(learner({**row, "track": "universal", "options": ""}))
-        lost = stats.drop([float(start)], [float(row["mean"])]).points if start and row["mean"] else None
-        entries[learner(row), Threat.of(row)].append(Entry(row, None if lost is None or _is_clean(row) else -lost))
+        entries[learner(row), Threat.of(row)].append(Entry(row, change(row)))
     return Grid(
         rows[0]["dataset"],
         rows[0]["environment"],
@@ -108,7 +121,3 @@ def grid(rows: Sequence[Row], learners: Iterable[str], threats: Iterable[Threat]
 
 def _shown(number: str) -> str:
     return number.replace("-", "\N{MINUS SIGN}")
-
-
-def _is_clean(row: Row) -> bool:
-    return row["corruption"] == CLEAN

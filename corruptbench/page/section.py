@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from corruptbench.contents import CURVE, read_curve
-from corruptbench.page.grid import FLAGS, Grid, Threat, grid, learner
+from corruptbench.page.grid import CLEAN, FLAGS, Change, Grid, Threat, grid, learner
 from corruptbench.records import RunRecord
 from corruptbench.store import MANIFEST, check_manifest
 from corruptbench.suites import Suite
@@ -77,7 +77,35 @@ class Section:
         threats = list(dict.fromkeys(Threat.of(row) for row in self.suite.rows()))
         shown = [row for row in self.summary if learner(row) in self.learners]
         rows = {name: [row for row in shown if row["dataset"] == name] for name in self.suite.datasets}
-        return tuple(grid(found, self.learners, threats) for found in rows.values() if found)
+        return tuple(grid(found, self.learners, threats, self.change) for found in rows.values() if found)
+
+    def change(self, row: Row) -> Change | None:
+        """A row of the summary against its learner's clean one, paired by unit.
+
+        None for a clean row, and without a unit in common. A worst case has a mean only, so it is compared where it has
+        as many units as the clean row.
+        """
+        plain = learner({**row, "track": "universal", "options": ""})  # an oracle's settings may not concern clean data
+        found = [self._clean[key] for name in (learner(row), plain) if (key := (row["dataset"], name)) in self._clean]
+        if not found or row["corruption"] == CLEAN:
+            return None
+        before, after = self._scores(found[0]), self._scores(row)
+        if not self.behind(row) and row["mean"] and len(before) == int(row["n"]):
+            after = dict.fromkeys(before, float(row["mean"]))
+        shared = sorted(before.keys() & after.keys(), key=int)
+        if not shared:
+            return None
+        lost = stats.drop([before[unit] for unit in shared], [after[unit] for unit in shared])
+        return Change(-lost.points, len(shared), len(shared) == len(before) == len(after))
+
+    @cached_property
+    def _clean(self) -> dict[tuple[str, str], Row]:
+        return {(row["dataset"], learner(row)): row for row in self.summary if row["corruption"] == CLEAN}
+
+    def _scores(self, row: Row) -> dict[str, float]:
+        """What its runs count for, by unit."""
+        scores = {run["unit"]: self.score(run) for run in self.behind(row)}
+        return {unit: score for unit, score in scores.items() if score is not None}
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, ...], list[Row]]:

@@ -22,6 +22,7 @@ Scores = dict[str, float | None]
 THREAT = ("corruption", "rate", "scale", "preset")
 CELL = ("protocol", "dataset", "environment", *THREAT, "steps")
 """Columns in which two runs agree that are compared, and with them the corruption's own options."""
+_STEPS = CELL.index("steps")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Pair:
     mine: Row  # any of its runs: it names the algorithm
     theirs: Row
     cells: tuple[CellDifference, ...]
+    lacking: tuple[str, ...]  # their other cells in the table, with as many steps
     units: tuple[str, ...]  # that both have in every one of the cells
     differences: tuple[float, ...]  # of a unit's mean over the cells
     interval: tuple[float, float] | None
@@ -67,7 +69,9 @@ class Pair:
             return "no unit has every cell of both, so nothing is paired and no difference can be called"
         smallest = f"with {units} the smallest p is {self.smallest:.3g}"
         if self.adjusted is None:
-            return f"{smallest}: no difference can be called (a test needs {stats.FEWEST} units)"
+            if n < stats.FEWEST:
+                return f"{smallest}: no difference can be called (a test needs {stats.FEWEST} units)"
+            return f"no test, which is over all cells of the table: mine lacks {' and '.join(self.lacking)}"
         if not any(self.differences):
             return "a tie: the same score in every unit"
         found = f"p = {self.adjusted:.3g}"
@@ -91,10 +95,7 @@ def compare(mine: Sequence[Row], theirs: Sequence[Row]) -> Comparison:
     Raises DataError where two runs are the same unit of the same algorithm and cell.
     """
     ours, table = _grouped(mine, "my results"), _grouped(theirs, "the table")
-    sound: dict[Cell, list[float]] = defaultdict(list)  # both sides: one floor for both
-    for row in [*mine, *theirs]:
-        if row["outcome"] == "ok" and row["normalized"]:
-            sound[_place(row)].append(float(row["normalized"]))
+    sound = sound_scores([*mine, *theirs])  # one floor for both
     pairs = []
     for one in ours.values():
         for other in table.values():
@@ -113,6 +114,20 @@ def compare(mine: Sequence[Row], theirs: Sequence[Row]) -> Comparison:
         for pair in pairs
     )
     return Comparison(finished, len(tested), tuple(_unmatched(ours, table)))
+
+
+def place_of(row: Row) -> Cell:
+    """The cell of a run."""
+    return (row["protocol"], *cell(row))
+
+
+def sound_scores(rows: Iterable[Row]) -> dict[Cell, list[float]]:
+    """Cell -> the scores of its runs that neither failed nor diverged."""
+    sound: dict[Cell, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["outcome"] == "ok" and row["normalized"]:
+            sound[place_of(row)].append(float(row["normalized"]))
+    return sound
 
 
 def completed(results: Results, table: Sequence[Row], steps: int | None) -> list[Row]:
@@ -146,10 +161,6 @@ def completed(results: Results, table: Sequence[Row], steps: int | None) -> list
     return rows
 
 
-def _place(row: Row) -> Cell:
-    return (row["protocol"], *cell(row))
-
-
 def _minimal_place(row: Row) -> Cell:
     own = [option for option in row["options"].split(";") if option.startswith("corruption.")]
     return (row["dataset"], *(row[name] for name in THREAT), *own)
@@ -157,7 +168,7 @@ def _minimal_place(row: Row) -> Cell:
 
 def _learner(row: Row) -> Learner:
     """What makes runs those of one algorithm; on another track its settings differ from cell to cell."""
-    own = [o for o in row["options"].split(";") if not o.startswith(("corruption.", "references="))]
+    own = [o for o in row["options"].split(";") if o and not o.startswith(("corruption.", "references="))]
     settings = own if row["track"] == "universal" else []
     return (*(row[name] for name in ("algo", "optimizer", "sam_on", "rho", "track")), *settings)
 
@@ -166,7 +177,7 @@ def _grouped(rows: Iterable[Row], whose: str) -> dict[Learner, dict[Cell, dict[s
     """Algorithm -> cell -> unit -> its run."""
     groups: dict[Learner, dict[Cell, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        units = groups[_learner(row)][_place(row)]
+        units = groups[_learner(row)][place_of(row)]
         if row["unit"] in units:
             where = f"{row['algo']} on {row['dataset']} under {row['corruption']}"
             raise DataError(f"{whose}: unit {row['unit']} of {where} stands twice, needed is one score for each unit")
@@ -186,11 +197,14 @@ def _pair(
     by_unit = [dict(zip(found.units, found.differences, strict=True)) for found in paired]
     units = sorted(set.intersection(*map(set, by_unit)), key=int) if len(paired) == len(cells) else []
     differences = [stats.mean([found[unit] for found in by_unit]) for unit in units]
-    tested = len(units) >= stats.FEWEST
+    steps = {(place[0], place[_STEPS]) for place in shared}
+    lacking = [place for place in other if place not in one and (place[0], place[_STEPS]) in steps]
+    tested = len(units) >= stats.FEWEST and not lacking
     return Pair(
         next(iter(one[shared[0]].values())),
         next(iter(other[shared[0]].values())),
         tuple(cells),
+        tuple(_named(place) for place in lacking),
         tuple(units),
         tuple(differences),
         _interval(differences),
@@ -242,8 +256,12 @@ def _unmatched(
             if len(different) == 1 and place[len(CELL) :] == other[len(CELL) :]:
                 near[CELL[different[0]]].add(other[different[0]] or "none")
         of = dict(zip(CELL, place, strict=False))
-        severity = f"{of['corruption']} (rate {of['rate']}, scale {of['scale']})"
         steps = f"{of['steps']} steps" if of["steps"] else "steps unknown"
-        named = ", ".join([of["dataset"], severity, steps, of["environment"] or "environment unknown"])
+        named = ", ".join([_named(place), steps, of["environment"] or "environment unknown"])
         has = "; ".join(f"{name} {' and '.join(sorted(values))}" for name, values in sorted(near.items()))
         yield f"{named}: not compared, the table has {f'it with {has} instead' if has else 'no such cell'}"
+
+
+def _named(place: Cell) -> str:
+    of = dict(zip(CELL, place, strict=False))
+    return f"{of['dataset']}, {of['corruption']} (rate {of['rate']}, scale {of['scale']})"

@@ -22,7 +22,8 @@ STATISTICS: dict[str, stats.Statistic] = {
 """What is computed of the scores ``(units, cells)``."""
 OVERALL = (
     "suite", *LEARNER, "steps", "cells", "n",
-    *(f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")), "drop", "rank", "flags",
+    *(f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")), "drop", "rank",
+    "smallest_p", "flags",
 )  # fmt: skip
 
 PRELIMINARY, RANKED = 5, 10
@@ -51,15 +52,17 @@ def overall_csv(runs: Sequence[Row], selected: Suite) -> str:
     """The table, the best IQM first. A learner that lacks a cell is not in it.
 
     Diverged and failed runs count with the floor of section 4. Ranks are given where each of the suite's own learners
-    has at least 10 units in every cell: 1 and the number of learners that are better by the paired test of section 5
-    over all pairs, so learners that the test cannot tell apart share one.
+    has at least 10 units in every cell: 1 and the number of own learners that are better by the paired test of section
+    5 over all pairs, so learners that the test cannot tell apart share one. A guest's rank, from 10 units on, is that
+    among the suite's own and itself: it depends on no other guest, and the suite's own on none. ``smallest_p`` is what
+    the test of those pairs can reach; where that is no 0.05, it could tell nobody apart, and there is no rank.
     """
     found = standings(runs, selected)
     own = {(*(row[name] for name in LEARNER[1:-1]), _own(row)) for row in selected.rows()}
     least = {key: len(standing.units) for key, standing in found.items() if key[1:] in own}
     complete = len(least) == len(own)
     units = min(least.values()) if complete else 0
-    ranks = ranked(found) if units >= RANKED else {}
+    ours = {key: found[key] for key in found if key[1:] in own}
     rows = []
     for key, standing in found.items():
         name = "/".join((selected.name, *key))
@@ -71,7 +74,7 @@ def overall_csv(runs: Sequence[Row], selected: Suite) -> str:
             "cells": str(standing.scores.shape[1]),
             "n": str(len(standing.units)),
             "drop": number(standing.drop),
-            "rank": str(ranks[key]) if key in ranks else "",
+            **(_rank(key, {**ours, key: standing}) if n >= RANKED else {"rank": "", "smallest_p": ""}),
             "flags": "incomplete" if n < PRELIMINARY else "preliminary" if n < RANKED else "",
         }
         for statistic, compute in STATISTICS.items():
@@ -112,6 +115,14 @@ def standings(runs: Sequence[Row], selected: Suite) -> dict[tuple[str, ...], Sta
             clean = np.array([place[1] == "none" for place in wanted])
             found[learner] = Standing(places[wanted[0]][units[0]], tuple(units), np.array(known).T, clean)
     return found
+
+
+def _rank(key: tuple[str, ...], found: dict[tuple[str, ...], Standing]) -> Row:
+    """The columns of a learner's rank among others."""
+    pairs = len(found) * (len(found) - 1) // 2
+    smallest = stats.smallest_p(min(len(standing.units) for standing in found.values()), max(1, pairs))
+    rank = ranked(found)[key] if smallest < LEVEL else ""
+    return {"rank": str(rank), "smallest_p": f"{smallest:.3g}"}
 
 
 def ranked(found: dict[tuple[str, ...], Standing]) -> dict[tuple[str, ...], int]:

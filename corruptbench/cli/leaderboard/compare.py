@@ -43,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
     if not comparison.pairs and not options.published:
         why = comparison.unmatched or ("they are the very runs of the table",)
         raise DataError(f"{options.mine} and {name} have nothing to compare: {why[0]}")
-    published = _published(rows) if options.published else None
+    published = _published(rows, table) if options.published else None
     if options.json:
         print(pretty(_json(results, name, comparison, published)), end="")
     else:
@@ -146,9 +146,10 @@ def _remarks(found: "CellDifference") -> str:
 # Published scores
 
 
-def _published(rows: "Sequence[Row]") -> list[dict[str, Any]]:
+def _published(rows: "Sequence[Row]", table: "Sequence[Row]") -> list[dict[str, Any]]:
     """Each cell and algorithm of mine with the published scores beside it."""
     from corruptbench.tables import stats
+    from corruptbench.tables.compare import place_of, sound_scores
     from corruptbench.tables.labels import label
     from corruptbench.tables.listing import shown_name
     from corruptbench.tables.published import beside, differences, published_scores
@@ -156,10 +157,10 @@ def _published(rows: "Sequence[Row]") -> list[dict[str, Any]]:
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
         groups[label(row), row["environment"], row["steps"], _threat_of(row)].append(row)
-    scores, found = published_scores(), []
+    scores, sound, found = published_scores(), sound_scores([*rows, *table]), []
     for (name, *_), members in groups.items():
         own = [float(row["normalized"]) if row["outcome"] == "ok" else None for row in members]
-        floored = stats.with_floor(own, [value for value in own if value is not None])
+        floored = stats.with_floor(own, sound[place_of(members[0])])
         known_as = shown_name(members[0]["algo"], members[0]["optimizer"])
         theirs = [{**row, "differs": differences(row, members[0])} for row in beside(members[0], known_as, scores)]
         if theirs:
@@ -186,20 +187,26 @@ def _beside(published: list[dict[str, Any]]) -> list[str]:
     if not published:
         return ["", "No published score is of a robot and a threat model of mine."]
     lines = ["", "Published scores beside mine: other protocols, so no difference between them is called"]
-    differs: dict[str, set[str]] = defaultdict(set)
+    differs: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # source -> clause -> cells
     for found in published:
         mean = _spread(_shown(found["mean"]), "" if found["std"] is None else f"{found['std']:.1f}", str(found["n"]))
-        lines.append(f"  {_cell(found['cell']) if found['cell']['steps'] else _threat_of(found['cell'])}")
+        cell = _cell(found["cell"]) if found["cell"]["steps"] else _threat_of(found["cell"])
+        lines.append(f"  {cell}")
         lines.append(f"    {'mine':<34} {found['algo']:<12} {mean}")
         for row in found["scores"]:
             mark = "" if row["verified"] == "yes" else "  unverified: from notes of others, not from the paper"
             part = "" if row["share"] == "1" else f"  on {100 * float(row['share']):g} % of the data"
             score = _spread(row["mean"], row["std"], row["n"])
             lines.append(f"    {row['source']:<34} {row['algo']:<12} {score}{part}{mark}")
-            differs[row["source"]].update(row["differs"])
+            for clause in row["differs"]:
+                differs[row["source"]][clause].append(cell)
     lines.append("How these protocols differ from mine:")
     for source, clauses in differs.items():
-        lines += [f"  {source}", *(f"    {clause}" for clause in sorted(clauses))]
+        everywhere = set().union(*clauses.values())
+        lines.append(f"  {source}")
+        for clause, cells in sorted(clauses.items()):
+            where = "" if set(cells) == everywhere else f" ({'; '.join(dict.fromkeys(cells))})"
+            lines.append(f"    {clause}{where}")
     return lines
 
 
@@ -245,6 +252,7 @@ def _json_pair(pair: "Pair") -> dict[str, Any]:
         "mine": label(pair.mine),
         "theirs": label(pair.theirs),
         "cells": cells,
+        "lacking": pair.lacking,
         "units": pair.units,
         "difference": pair.difference,
         "interval": pair.interval,
