@@ -492,6 +492,16 @@ def test_a_table_reports_each_attack_and_the_worst_case():
     assert {r["corruption"] for r in rows} == {*ENSEMBLES["rew-auto"], "rew-auto"}
 
 
+def test_a_worst_case_is_over_the_units_that_every_attack_has():
+    records = [
+        record(unit=unit, score=30.0 + 10 * unit, threat=threat)
+        for threat in ENSEMBLES["rew-auto"]
+        for unit in range(3 if threat == "rew-zero" else 5)
+    ]
+    row = summary_of(records, AUTO, corruption="rew-auto")
+    assert (row["n"], float(row["mean"])) == ("3", pytest.approx(40.0, abs=1e-3))
+
+
 def test_presets_stand_in_their_column():
     legacy = record(threat="obs-adv", options={"corruption.preset": "riql2024"})
     legacy = dataclasses.replace(

@@ -1,6 +1,7 @@
 """The report page: its numbers are the tables', text is inert, a browser shows and sorts it without a network."""
 
 import dataclasses
+import html
 import importlib.util
 import os
 import re
@@ -10,10 +11,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from test_report import SAM, record, rows_of
 
 from corruptbench.cli import main
-from corruptbench.drawing import INK
+from corruptbench.corruptions.auto import ENSEMBLES
+from corruptbench.drawing import INK, styles
+from corruptbench.page import figures as figures_module
+from corruptbench.page import severity as severity_module
+from corruptbench.page.grid import FLAGS
 from corruptbench.page.profiles import matrices
 from corruptbench.page.render import render
 from corruptbench.page.section import section
@@ -22,6 +28,7 @@ from corruptbench.spec import CorruptionSpec
 from corruptbench.suites import Suite
 from corruptbench.tables.build import build
 from corruptbench.tables.labels import label, threat
+from corruptbench.tables.listing import CELL
 
 THREATS = {
     "none": ("none", 0.0, 1.0),
@@ -214,6 +221,35 @@ def test_the_heat_map_has_the_means_and_what_was_lost(page, tables, contents):
     assert [row["flags"] for row in summary].count("transfer-weak") == 1
 
 
+def test_a_change_is_over_the_units_that_both_cells_have(tmp_path):
+    """Means over different units differ by what the units are, which is no cost of corruption."""
+    made = [record("iql", 0, 38.0, "none"), record("iql", 1, 26.0, "none"), record("iql", 0, 24.5, "obs-random")]
+    made += [record("bc", 0, 8.0, "none"), record("bc", 1, 15.0, "obs-random")]  # no unit in common
+    (grid,) = section([(tmp_path, run) for run in made], MADE_UP).grids
+    at = {(row, where.name): grid.at(row, where) for row in ("iql", "bc") for where in grid.threats[:2]}
+    assert [at[name][0].shown_change for name in at] == ["", f"{MINUS}13.5 (1 unit)", "", ""]
+    whole = record("iql", 1, 20.0, "obs-random")
+    (grid,) = section([(tmp_path, run) for run in (*made, whole)], MADE_UP).grids
+    assert grid.at("iql", grid.threats[1])[0].shown_change == f"{MINUS}9.8"
+
+
+def test_the_worst_case_is_compared_where_it_has_as_many_units(tmp_path):
+    selected = Suite("made-up", 1, ("hopper-replay",), ("none", "rew-auto"), ("iql",), units=3)
+    made = [record("iql", unit, 30.0, threat) for threat in ENSEMBLES["rew-auto"] for unit in range(2)]
+    for units, change in ((2, f"{MINUS}10.0"), (3, "")):
+        clean = [record("iql", unit, 40.0, "none") for unit in range(units)]
+        (grid,) = section([(tmp_path, run) for run in (*clean, *made)], selected).grids
+        (worst,) = [entry for where in grid.threats if where.name == "rew-auto" for entry in grid.at("iql", where)]
+        assert (worst.score, worst.shown_change) == ("30.0", change)
+
+
+def test_versions_are_named_where_there_are_several(tmp_path):
+    made = made_up(2, {"bc": ("bc", None)}, {"none": THREATS["none"]})
+    made[0] = dataclasses.replace(made[0], versions={**made[0].versions, "corruptbench": "0.0.9"})
+    text = " ".join(render([section([(tmp_path, run) for run in made], MADE_UP)])["index.html"].decode().split())
+    assert re.search(r"of 2 versions of CorruptBench, .*: 0\.0\.9 \(1 run\), ", text)
+
+
 def test_failures_are_named(page, records):
     text = " ".join("".join(page.text).split())
     assert "2 of 240 runs failed or diverged" in text
@@ -230,6 +266,20 @@ def test_how_complete_a_suite_is(units, word, tmp_path):
     assert (found.standing, found.coverage) == (word, (4, 4, units))
     lacking = section([(tmp_path, run) for run in made if run.spec.corruption.name == "none"], selected)
     assert (lacking.standing, lacking.coverage) == ("incomplete", (2, 4, units))
+
+
+def test_what_a_flag_says_and_the_commands_of_a_row_stand_there(page, contents, tables):
+    text = " ".join(html.unescape(contents["index.html"].decode()).split())
+    for flag in ("surrogate-weak", "transfer-weak"):
+        assert f'<dt class="flag">{flag}</dt><dd>{" ".join(FLAGS[flag].split())}</dd>' in text
+    assert "worst</dt>" not in text  # there is no ensemble
+    under = [
+        [text for _, a, text in cells if a.get("class") == "command"] for name, cells in page.rows if name == "summary"
+    ]
+    assert [commands for commands in under if commands] == [
+        [run["command"] for run in tables[0] if all(run[name] == row[name] for name in CELL)] for row in tables[1]
+    ]
+    assert text.count("commands of its 10 runs") == 24
 
 
 def test_what_is_missing_is_shown(tmp_path):
@@ -301,6 +351,72 @@ def test_results_without_a_run_of_the_suites_own_are_in_the_figures(tmp_path):
     suites = section([(tmp_path, record("mine", 0, 40.0, "obs-adv"))], MADE_UP)
     assert (suites.learners[-1], suites.in_part) == ("mine", ())
     assert "lack a cell" not in render([suites])["index.html"].decode()
+
+
+@pytest.fixture
+def drawn(monkeypatch, found):
+    """The axes of a figure by its name in corruptbench/page, with what the suite's section has to draw."""
+
+    def draw_again(name):
+        module = severity_module if name == "severity" else figures_module
+        kept = []
+        monkeypatch.setattr(module, "picture", lambda *arguments: kept.append(arguments[-1]))
+        suites = section(found, MADE_UP)
+        looks = styles(suites.learners)
+        getattr(module, name)(suites, suites.grids[0], looks)
+        figure = Figure()
+        kept[0](figure)
+        return suites, looks, [axes for axes in figure.axes if axes.get_visible() and axes.axison]
+
+    return draw_again
+
+
+def lines_of(axes, look, marker):
+    """The points of what is drawn in a learner's colour with a marker."""
+    return [
+        [tuple(point) for point in line.get_xydata()]
+        for line in axes.lines
+        if (line.get_color(), line.get_marker()) == (look.color, marker)
+    ]
+
+
+def test_the_interval_figure_has_every_unit_its_mean_and_its_interval(drawn):
+    suites, looks, panels = drawn("intervals")
+    (grid,) = suites.grids
+    for axes, where in zip(panels, grid.threats, strict=True):
+        for down, name in enumerate(grid.learners):
+            runs, row = suites.by_place[name, grid.dataset, where], grid.at(name, where)[0].row
+            sound = [(float(run["normalized"]), down) for run in runs if run["outcome"] == "ok"]
+            assert [point for (point,) in lines_of(axes, looks[name], "o")] == sound
+            broken = [(suites.score(run), down) for run in runs if run["outcome"] != "ok"]
+            assert [point for (point,) in lines_of(axes, looks[name], "x")] == broken
+            assert lines_of(axes, looks[name], "|") == [[(float(row["mean"]), down)]]
+            ends = [(float(row["ci_low"]), down), (float(row["ci_high"]), down)]
+            assert lines_of(axes, looks[name], "None") == [ends]
+
+
+def test_the_learning_figure_has_every_curve_and_their_mean(drawn):
+    suites, looks, panels = drawn("learning")
+    (grid,) = suites.grids
+    for axes, where in zip(panels, grid.threats, strict=True):
+        for name in grid.learners:
+            curves = [suites.curves[run["run_id"]] for run in suites.by_place[name, grid.dataset, where]
+                      if run["run_id"] in suites.curves]  # fmt: skip
+            assert sorted(lines_of(axes, looks[name], "None")) == sorted(curves)
+            shared = sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))
+            means = [(step, sum(dict(curve)[step] for curve in curves) / len(curves)) for step in shared]
+            (thick,) = lines_of(axes, looks[name], looks[name].marker)
+            np.testing.assert_allclose(thick, means)
+
+
+def test_the_severity_figure_has_the_means_over_the_strength(drawn):
+    suites, looks, panels = drawn("severity")
+    (grid,) = suites.grids
+    for axes, axis in zip(panels, axes_of(grid), strict=True):
+        threats = [where for where in grid.threats if where.name == "none" and axis.varied == "rate"] + [*axis.threats]
+        for name in grid.learners:
+            rows = [(float(getattr(where, axis.varied)), grid.at(name, where)[0].row) for where in threats]
+            assert lines_of(axes, looks[name], looks[name].marker) == [[(x, float(row["mean"])) for x, row in rows]]
 
 
 def test_what_varies_in_strength_has_a_curve(found):
@@ -515,6 +631,14 @@ def test_a_row_keeps_its_command_and_what_has_no_number_comes_last(opened, conte
         commands = {row["run_id"]: row["command"] for row in tables[0]}
         for body in page.locator("table.runs tbody").all()[::40]:
             assert body.locator("code.command").text_content() == commands[body.get_attribute("data-run")]
+
+
+def test_on_a_phone_the_learner_of_a_row_stays_in_sight(opened, contents):
+    page = opened(contents["index.html"], 360).page
+    page.locator("[aria-label^='Summary of']").evaluate("region => region.scrollLeft = region.scrollWidth")
+    for cell in (page.locator("table.summary td.who").first, page.locator("table.summary th.who")):
+        box = cell.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 360
 
 
 def test_names_are_sorted_from_a_to_z_first(opened, contents):

@@ -22,6 +22,7 @@ from corruptbench.cli import run as run_verb
 from corruptbench.errors import ResourceError, UsageError
 from corruptbench.learners import learner_text
 from corruptbench.records import read_records
+from corruptbench.registry import CORRUPTIONS
 from corruptbench.request import RunRequest
 from corruptbench.suites import suite, suite_names
 from corruptbench.sweep import sweep as sweeping
@@ -414,6 +415,15 @@ def test_a_plugin_that_fails_one_run_costs_that_run(small_file, tmp_path, in_tur
 
     assert main(words) == 1  # what failed is tried again, and nothing else
     assert len(in_turn) == 4
+
+    del CORRUPTIONS._classes["broken"]  # as in a new process
+    for verb, made in (("build", "own-summary.csv"), ("report", "index.html")):
+        words = ["leaderboard", verb, "--records", str(out), "--suite", str(own), "--out", str(tmp_path / verb)]
+        assert main(words) == 2
+        assert "unknown corruption 'broken'" in capsys.readouterr().err
+        assert main([*words, "--plugin", str(plugin)]) == 0
+        assert (tmp_path / verb / made).is_file()
+        del CORRUPTIONS._classes["broken"]
 
 
 def build_summary(records, selected):

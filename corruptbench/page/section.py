@@ -1,7 +1,7 @@
 """What the page says of one suite: the rows of its two tables, and nothing that is computed beside them."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,6 +156,11 @@ class Section:
         """Those that stand beside a cell of it."""
         found = {flag.partition("=")[0] for row in self.summary for flag in row["flags"].split(";")}
         return [flag for flag in FLAGS if flag in found]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """How many of its runs each version of the package made."""
+        return dict(sorted(Counter(row["version"] for row in self.runs).items()))
 
     @property
     def failed(self) -> list[Row]:

@@ -12,24 +12,30 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser, made: str) -> None:
-    """``--records``, ``--suite`` and ``--out`` of a verb that makes a ``made`` of each suite."""
+    """``--records``, ``--suite``, ``--plugin`` and ``--out`` of a verb that makes a ``made`` of each suite."""
     parser.add_argument(
         "--records", type=Path, action="append", help="folder of run folders (default: the shipped records)"
     )
     parser.add_argument(
         "--suite", action="append", help=f"suite whose {made} is made, may be repeated (default: all that have a run)"
     )
+    parser.add_argument(
+        "--plugin", type=Path, action="append", default=[], help="Python file of what a suite of your own names"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder that is written to")
 
 
 def records(options: argparse.Namespace, made: str) -> list[tuple[Path, "RunRecord"]]:
-    """Each run once, with the folder of run folders it came from.
+    """Each run once, with the folder of run folders it came from; plug-ins are loaded.
 
     Raises IntegrityError where a record is broken, UsageError where two folders differ in a run.
     """
     from corruptbench.records import RunRecord, each_record
+    from corruptbench.registry import load_plugin
     from corruptbench.tables.reading import LEADERBOARD
 
+    for path in options.plugin:
+        load_plugin(path)
     folders = options.records or [LEADERBOARD / "records"]
     for folder in folders:
         if not folder.is_dir():
