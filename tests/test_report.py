@@ -36,7 +36,7 @@ SUMMARY = (
 )
 OVERALL = (
     "suite,protocol,algo,optimizer,sam_on,rho,track,options,steps,cells,n,iqm,iqm_low,iqm_high,mean,mean_low,mean_high,"
-    "median,median_low,median_high,optimality_gap,optimality_gap_low,optimality_gap_high,drop,rank,flags"
+    "median,median_low,median_high,optimality_gap,optimality_gap_low,optimality_gap_high,drop,rank,smallest_p,flags"
 )
 HOPPER = environment("Hopper-v5")
 SAM = OptimizerSpec("sam", ("V", "Q"), 0.05)
