@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from corruptbench.algos.agent import State, options_of
 from corruptbench.algos.iql import IQL
 from corruptbench.algos.networks import PLAIN, Kind, mlp
+from corruptbench.bars import progress
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.data import ASSETS, cache
 from corruptbench.engine import resolve_engine
@@ -196,7 +196,7 @@ def write_surrogate(
         learner = Learner(agent, Optimizer(), dataset, seed=SEED, steps=STEPS, engine=engine)
         training = Training([Resumable(learner, checkpoints, _key(dataset, learner.engine))], learner)
         begin = learner.step
-        with tqdm(total=STEPS, initial=begin, unit="step", desc="surrogate", disable=None, smoothing=0.05) as bar:
+        with progress(total=STEPS, initial=begin, unit="step", desc="surrogate", smoothing=0.05) as bar:
             training.reach(STEPS, bar.update)
     finally:
         torch.set_num_threads(threads)

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from tqdm import tqdm
-
 from corruptbench.attempt import Attempt, Setup, blamed, is_due
+from corruptbench.bars import progress
 from corruptbench.evaluate import CURVE_EPISODES, FINAL_EPISODES, Evaluation, evaluate_all
 from corruptbench.population import Population
 from corruptbench.resume import Training
@@ -59,7 +58,7 @@ class _Group:
         """All steps, with what is measured on the way, and the final evaluation."""
         name = self.algorithm if len(self.attempts) == 1 else f"{len(self.attempts)} {self.algorithm}"
         begin = self.trained.step
-        with tqdm(total=self.steps, initial=begin, unit="step", desc=name, disable=None, smoothing=0.05) as bar:
+        with progress(total=self.steps, initial=begin, unit="step", desc=name, smoothing=0.05) as bar:
             for step in self.stops():
                 if step >= begin and self.going:
                     self.reach(step, bar.update)

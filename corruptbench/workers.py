@@ -12,8 +12,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 
-from tqdm import tqdm
-
+from corruptbench.bars import DISABLE, progress
 from corruptbench.stopping import WORKER
 
 PATIENCE = 8
@@ -23,7 +22,7 @@ PATIENCE = 8
 def side_by_side(commands: Sequence[Sequence[str]], workers: int) -> list[int]:
     """Runs ``corruptbench`` with each list of arguments, at most ``workers`` at a time; their exit codes in order."""
     codes = [0] * len(commands)
-    bar = tqdm(total=len(commands), unit="run", desc=f"{workers} workers", disable=None)
+    bar = progress(total=len(commands), unit="run", desc=f"{workers} workers")
     with bar, contextlib.closing(as_they_end(commands, workers)) as ends:
         for number, code in ends:
             codes[number] = code
@@ -71,5 +70,5 @@ def _close(process: subprocess.Popen) -> None:
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "corruptbench", *arguments]
-    environment = {**os.environ, "TQDM_DISABLE": "1", WORKER: "1"}  # many bars on one line tell nothing
+    environment = {**os.environ, DISABLE: "1", WORKER: "1"}  # many bars on one line tell nothing
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)

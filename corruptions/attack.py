@@ -8,8 +8,8 @@ from typing import ClassVar, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from corruptbench.bars import progress
 from corruptbench.corruptions import released
 from corruptbench.corruptions.audit import NoiseAudit, audit_value
 from corruptbench.corruptions.corruption import FIELDS, Corruption
@@ -50,7 +50,7 @@ class ValueAttack(Corruption):
 
         z = np.empty_like(start, dtype=np.float32)
         before, under_noise, after = (np.empty(len(touched), np.float32) for _ in range(3))
-        progress = tqdm(total=len(touched), unit="row", desc=self.name, disable=None, leave=False, delay=2)
+        bar = progress(total=len(touched), unit="row", desc=self.name, leave=False, delay=2)
         for first in range(0, len(touched), CHUNK):
             part = slice(first, first + CHUNK)
             chosen = touched[part]
@@ -63,8 +63,8 @@ class ValueAttack(Corruption):
                 before[part] = value(x).numpy()
                 under_noise[part] = value(self.clipped(x + torch.from_numpy(noise[part]).float() * unit)).numpy()
                 after[part] = value(self.clipped(x + best * unit)).numpy()
-            progress.update(len(chosen))
-        progress.close()
+            bar.update(len(chosen))
+        bar.close()
 
         changed = np.array(clean)
         changed[touched] = self.clipped(clean[touched] + z * std)

@@ -3,6 +3,7 @@
 import ast
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ LEVELS = (
         "stopping",
         "resources",
         "drawing",
+        "bars",
     ),
     ("store", "checkpoints", "registry", "versions", "settings"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
@@ -151,6 +153,14 @@ def test_no_import_goes_round_in_a_circle():
 
     for module in graph:
         visit(module, ())
+
+
+def test_one_module_makes_the_progress_bars():
+    """tqdm called elsewhere draws in workers too, over the bar of who started them."""
+    importing = re.compile(r"^\s*(import|from) tqdm\b", re.MULTILINE)
+    assert [module for module, path in modules().items() if importing.search(path.read_text("utf-8"))] == [
+        "corruptbench.bars"
+    ]
 
 
 def copy_without_links(target: Path) -> Path:

@@ -1,9 +1,14 @@
 """Runs side by side: each in its own process, with the results of runs that were alone."""
 
+import contextlib
+import os
 import signal
+import subprocess
 import time
+from functools import partial
 
 import pytest
+from tqdm import tqdm
 
 from corruptbench import workers
 from corruptbench.cli import main
@@ -35,7 +40,7 @@ def test_exit_codes_in_order_and_no_more_at_once_than_workers(started):
 
 def test_what_ends_it_ends_the_others(started, monkeypatch, tmp_path):
     """A broken progress bar, for instance."""
-    monkeypatch.setattr(workers.tqdm, "update", lambda bar: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(tqdm, "update", lambda bar: (_ for _ in ()).throw(KeyboardInterrupt))
     slow = ["run", *ARGUMENTS, "--corrupt", "none", "--steps", "1000000", "--out", str(tmp_path)]
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
@@ -43,6 +48,34 @@ def test_what_ends_it_ends_the_others(started, monkeypatch, tmp_path):
     assert time.monotonic() - begin < 60
     assert all(process.poll() is not None for process, _ in started)
     assert started[1][0].returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)  # before it could listen, or after
+
+
+def test_a_worker_draws_no_bar_on_the_terminal_that_it_shares(small_file, tmp_path, monkeypatch):
+    """The same process without the variable draws one."""
+    data = ["--corrupt", "none", "--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    monkeypatch.delenv(workers.DISABLE, raising=False)
+    assert drawn_by(["run", *ARGUMENTS, *data, "--out", str(tmp_path / "worker")], monkeypatch) == ""
+    monkeypatch.setattr(workers, "DISABLE", "ANOTHER_NAME")
+    drawn = drawn_by(["run", *ARGUMENTS, *data, "--out", str(tmp_path / "alone")], monkeypatch)
+    assert "bc: 100%" in drawn
+    assert "2/2" in drawn
+    assert len(list(tmp_path.glob("*/*/record.json"))) == 2
+
+
+def drawn_by(arguments, monkeypatch):
+    """What a worker leaves on a terminal that is its standard error."""
+    ours, theirs = pytest.importorskip("pty").openpty()
+    pytest.importorskip("termios").tcsetwinsize(theirs, (24, 80))  # one without width has no room for a bar
+    drawn = b""
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", partial(subprocess.Popen, stderr=theirs))
+        process = workers._start(arguments)
+    os.close(theirs)
+    with process, contextlib.suppress(OSError):  # what a terminal says that nobody writes on any more
+        while part := os.read(ours, 4096):
+            drawn += part
+    os.close(ours)
+    return drawn.decode()
 
 
 def test_an_ensemble_side_by_side_is_the_ensemble(tmp_path, caplog, started):

@@ -16,8 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
 
     import torch
-    from tqdm import tqdm
 
+    from corruptbench.bars import progress
     from corruptbench.registry import load_plugin
     from corruptbench.sharpness import Effort
     from corruptbench.store import pretty
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
     clean = load_rows(options).dataset() if options.dataset else None
     found = []
-    for name in tqdm(options.run, desc="sharpness", unit="run", disable=None, leave=False):
+    for name in progress(options.run, desc="sharpness", unit="run", leave=False):
         record, reports = reports_of(name, effort, clean, options)
         found.append((record, reports))
         if not options.json:

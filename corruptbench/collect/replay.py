@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from numpy.random import PCG64
-from tqdm import tqdm
 
+from corruptbench.bars import progress
 from corruptbench.checkpoints import Checkpoint, Checkpoints
 from corruptbench.collect.config import CollectConfig, Evaluation, reached, recent_mean
 from corruptbench.collect.explorers import Explorer, Learner, Uniform, evaluate
@@ -50,7 +50,7 @@ def collect(
             collection.restore(checkpoint)
         due = checkpoints.due(replay.size) if checkpoints else config.max_steps
         medium = False
-        with tqdm(total=config.max_steps, initial=replay.size, unit="step", disable=None, smoothing=0.01) as bar:
+        with progress(total=config.max_steps, initial=replay.size, unit="step", smoothing=0.01) as bar:
             while replay.size < config.max_steps:
                 over = collection.step()
                 if isinstance(collection.explorer, Learner) and replay.size % config.eval_every == 0:

@@ -11,8 +11,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from filelock import FileLock
-from tqdm import tqdm
 
+from corruptbench.bars import progress
 from corruptbench.data.web import ask, body
 from corruptbench.errors import IntegrityError, NetworkError, ResourceError, UsageError
 from corruptbench.links import open_own, own_size
@@ -85,7 +85,7 @@ def _complete(url: str, part: Path, note_path: Path, timeout: float, label: str)
 def _append(response: HTTPResponse, file: IO[bytes], kept: int, size: int | None, timeout: float, label: str) -> None:
     """The body behind the ``kept`` bytes, with a progress bar; NetworkError if it ends before ``size``."""
     found = kept
-    with tqdm(total=size, initial=kept, desc=label, unit="B", unit_scale=True, disable=None) as bar:
+    with progress(total=size, initial=kept, desc=label, unit="B", unit_scale=True) as bar:
         for chunk in body(response, None if size is None else size - kept, timeout):
             file.write(chunk)
             found += len(chunk)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from corruptbench.algos.agent import State
+from corruptbench.bars import progress
 from corruptbench.corrupting import data_of
 from corruptbench.data import load
 from corruptbench.errors import UsageError
@@ -130,7 +129,7 @@ def _surface(what: str, state: State, groups: Sequence[str], settings: Settings,
     (center,) = measure([state])
     seconds = settings.count * (time.perf_counter() - begin)
     log.info("%s: %d points, about %s", what, settings.count, _duration(seconds))
-    with tqdm(total=settings.count, initial=1, unit="point", disable=None, leave=False) as bar:
+    with progress(total=settings.count, initial=1, unit="point", leave=False) as bar:
         found = lines(state, groups, settings.grid, settings.directions, center, measure, bar.update)
         return Surface(found, plane(state, groups, settings.grid, measure, bar.update) if settings.plane else None)
 

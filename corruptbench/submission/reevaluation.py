@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from corruptbench.bars import progress
 from corruptbench.data import home
 from corruptbench.errors import CorruptBenchError, ResourceError, sentence
 from corruptbench.evaluate import FINAL_EPISODES, evaluate
@@ -59,7 +59,7 @@ def reevaluate(submission: Submission) -> Checked:
     checked = Checked()
     scored = [run for run in submission.runs if run.record.evaluation is not None]
     checked.wanted = len(scored)
-    for run in tqdm(scored, desc="re-evaluation", unit="run", disable=None):
+    for run in progress(scored, desc="re-evaluation", unit="run"):
         if contradiction(run.record) or run.spec.environment != home(run.spec.dataset):
             checked.missing["its record is refused"] += 1
         elif not run.has(POLICY):

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from corruptbench import command
 from corruptbench.attempt import Setup
+from corruptbench.bars import progress
 from corruptbench.corrupting import WHITE_BOX, named_corruption
 from corruptbench.corruptions.auto import members
 from corruptbench.errors import IntegrityError, UsageError, nearest
@@ -109,7 +108,7 @@ def jobs(
     more = [f"--plugin={path.resolve()}" for path in plugins]
     more += [f"--{name.replace('_', '-')}={value}" for name, value in command.differing(setup).items()]
     found = []
-    for request in tqdm(requests, desc="planning", unit="run", disable=None, leave=False, delay=2):
+    for request in progress(requests, desc="planning", unit="run", leave=False, delay=2):
         if request.dataset not in datasets:
             datasets[request.dataset] = loaded(request)
         dataset = datasets[request.dataset]

@@ -6,8 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
+from corruptbench.bars import progress
 from corruptbench.errors import IntegrityError, ResourceError
 from corruptbench.records import RECORD, RunRecord
 from corruptbench.stopping import SIGNALS
@@ -102,7 +101,7 @@ class _View:
         self.swept, self.out, self.workers = swept, out, workers  # the list is the sweep's own, and changes
         self.failed = 0
         done = sum(each.job.record is not None for each in swept)
-        self.bar = tqdm(total=len(swept), initial=done, unit="run", desc="sweep", disable=None)
+        self.bar = progress(total=len(swept), initial=done, unit="run", desc="sweep")
 
     def __enter__(self) -> "_View":
         self.show()
@@ -124,7 +123,7 @@ class _View:
         left = self.left()
         rest = hours(left, measured((each.job for each in self.swept), self.out), self.workers)
         about = "" if not rest else f", about {rest:.1f} h left" if rest >= 1 else f", about {60 * rest:.0f} min left"
-        tqdm.write(f"[{len(self.swept) - len(left)}/{len(self.swept)}{about}] {text}", file=sys.stderr)
+        self.bar.write(f"[{len(self.swept) - len(left)}/{len(self.swept)}{about}] {text}", file=sys.stderr)
 
     def show(self) -> None:
         running = min(self.workers, len(self.left()))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
+from corruptbench.bars import progress
 from corruptbench.data.flat import refuse_claim
 from corruptbench.data.minari.spaces import REWARDS, TERMINATIONS, TRUNCATIONS, Leaf, Leaves
 from corruptbench.errors import DataError
@@ -51,7 +51,7 @@ def fields_of(
         refuse_claim(claimed, size, f"{where}: it")
     fields: Fields = {}
     first = 0
-    for name, stored in tqdm(episodes.items(), desc="episodes", unit="", disable=None, leave=False, delay=2):
+    for name, stored in progress(episodes.items(), desc="episodes", unit="", leave=False, delay=2):
         episode = {
             leaf.name: _values(
                 rewards[name] if leaf is REWARDS else stored(leaf), leaf, steps[name], f"{where}: {name}"
