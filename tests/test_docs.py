@@ -143,3 +143,20 @@ def test_no_document_names_a_file_that_is_not_there():
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
             if "://" not in target:
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    ("by_ray", "code", "told"),
+    [({"a": "1", "b": "2"}, 0, "2 of 2"), ({"a": "1", "b": "3"}, 1, "1 of 2"), ({"a": "1"}, 1, "1 of 2"),
+     ({"a": "1", "b": "2", "c": "3"}, 1, "2 of 2")],
+)  # fmt: skip
+def test_the_script_that_compares_bytes_fails_where_they_differ(by_ray, code, told, monkeypatch):
+    """Of the last way, whose files are given by hand as those of the others are."""
+    same, found = script("same_bytes"), iter([{"a": "1", "b": "2"}] * 3 + [by_ray])
+    for name in ("jobs", "sweep", "connect"):
+        monkeypatch.setattr(same, name, lambda *_, **__: [])
+    monkeypatch.setattr(same, "hashes", lambda out: next(found))
+    written = []
+    monkeypatch.setattr(same, "insert", lambda path, marker, text: written.append(text))
+    assert same.main() == code
+    assert written[0].splitlines()[-1] == f"| by Ray, two | 0.0 | {told} |"
