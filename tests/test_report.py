@@ -238,6 +238,8 @@ def test_records_come_back_from_disk(tmp_path):
         (record(unit=11), True),
         (record(unit=12), False),  # there are 12
         (record(unit=None), False),  # seeds of one's own are never listed
+        (record(train_seed=1), False),  # nor is a unit with seeds that are not its own
+        (record(corruption_seed=1), False),
         (record(threat="none"), True),
         (record(threat="obs-adv"), False),
         (record(corruption=CorruptionSpec("obs-random", 0.1, 1.0)), False),

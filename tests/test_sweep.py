@@ -1,7 +1,10 @@
 """Sweeps: which runs they are made of, the same bytes however they are done, and what becomes of those that fail."""
 
 import hashlib
+import io
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,11 +22,13 @@ from corruptbench import training
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.cli import run as run_verb
+from corruptbench.cli.sweep import launcher
 from corruptbench.errors import ResourceError, UsageError
 from corruptbench.learners import learner_text
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.request import RunRequest
+from corruptbench.run import execute, plan, under_way
 from corruptbench.suites import suite, suite_names
 from corruptbench.sweep import sweep as sweeping
 from corruptbench.sweep.cluster import connect
@@ -312,6 +317,30 @@ def test_how_many_runs_a_cluster_has_room_for(monkeypatch):
         connect("auto", None, 1, gpus=1)
 
 
+def test_a_run_asks_ray_for_its_threads_and_with_cuda_for_a_gpu(tmp_path, monkeypatch):
+    """Of a Ray by hand, whose tasks leave nothing."""
+    asked = []
+
+    def remote(**options):
+        asked.append(options)
+        return lambda _: SimpleNamespace(remote=" ".join)
+
+    ray = SimpleNamespace(
+        init=lambda *_, **__: None,
+        cluster_resources=lambda: {"CPU": 8.0, "GPU": 2.0},
+        remote=remote,
+        wait=lambda running, num_returns: (running[:1], running[1:]),
+        get=lambda _: (0, {}),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # as connecting leaves it
+    options = SimpleNamespace(launcher="ray", address="auto", workers=None, out=tmp_path)
+    for setup in (Setup(), Setup(threads=3, device="cuda")):
+        launch, _ = launcher(options, setup)
+        assert list(launch([job("a" * 16)])) == [(0, 0)]
+    assert [(task["num_cpus"], task["num_gpus"]) for task in asked] == [(1, 0), (3, 1)]
+
+
 def test_a_ray_cluster_whose_worker_is_killed(four, small_file, tmp_path, reference):
     """A real one, started here, with two workers; one is killed while a run of it is under way."""
     pytest.importorskip("ray")
@@ -469,6 +498,45 @@ def test_a_run_without_room_stops_the_sweep_and_ends_the_others(tmp_path):
     assert closed
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_what_runs_what_failed_and_the_time_left(tmp_path, monkeypatch):
+    """Four runs on two workers; the first fails, the others take an hour each, and one of them is killed once."""
+    todo = [job(name * 16) for name in "abcd"]
+    ok = {"outcome": "ok", "score": {"normalized_mean": 41.2, "return_mean": 1.0}}
+    records = {each.run_id: SimpleNamespace(run_id=each.run_id, **ok) for each in todo}
+    records[todo[0].run_id] = SimpleNamespace(run_id=todo[0].run_id, outcome="failed", reason="it broke")
+    for each in todo[1:]:
+        (tmp_path / each.run_id).mkdir()
+        timing = {"steps_per_second": {"train": 0.05}, "seconds": {"train": 2000, "corrupt": 600, "evaluate": 1000}}
+        (tmp_path / each.run_id / "timing.json").write_text(json.dumps(timing))
+    codes = {"a": [1], "b": [-9, 0], "c": [0], "d": [0]}
+    monkeypatch.setattr(sweeping, "_record", lambda job, _: None if codes[job.run_id[0]] else records[job.run_id])
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+
+    def launch(jobs):
+        for number, each in enumerate(jobs):
+            yield number, codes[each.run_id[0]].pop(0)
+
+    sweep(todo, launch, tmp_path, 2)
+    label = "bc none hopper-replay unit 0"
+    assert re.findall(r"\[\d/\d.*", sys.stderr.getvalue()) == [
+        f"[1/4] {label}: failed: it broke",
+        f"[1/4] {label}: lost, signal 9, to be begun again",
+        f"[2/4, about 1.0 h left] {label}: 41.2",
+        f"[3/4, about 30 min left] {label}: 41.2",
+        f"[4/4] {label}: 41.2",
+    ]
+    shown = dict.fromkeys(re.findall(r"\d running, \d failed", sys.stderr.getvalue()))
+    assert list(shown) == [
+        f"{each} failed" for each in ("2 running, 0", "2 running, 1", "1 running, 1", "0 running, 1")
+    ]
+
+
 # How long it takes
 
 
@@ -519,6 +587,17 @@ def test_what_another_folder_holds_is_not_trained_again(four, small_file, tmp_pa
     damaged.write_text(damaged.read_text() + " ")
     assert main(arguments(four, small_file, tmp_path / "third", *more, "--dry-run")) == 0
     assert "to do: 3 of 4 runs" in capsys.readouterr().out
+
+
+def test_a_finished_run_with_work_under_way_is_still_to_do(small_file, tmp_path):
+    """Another process does it again by --force, or one was killed before it cleared its checkpoints away."""
+    data = {"dataset": f"file:{small_file}", "env": "Hopper-v5"}
+    request = RunRequest("bc", "none", algo_options={"hidden": (8,)}, steps=2, score=False, **data)
+    planned = plan(request, tmp_path)
+    execute(planned, tmp_path, Setup(engine="eager"))
+    assert [job.record is None for job in jobs([request], tmp_path, Setup())] == [False]
+    under_way(planned, tmp_path).mkdir()
+    assert [job.record is None for job in jobs([request], tmp_path, Setup())] == [True]
 
 
 def jobs_of(four, small_file, out):
