@@ -23,15 +23,16 @@ from corruptbench.attempt import Setup
 from corruptbench.cli import main
 from corruptbench.cli import run as run_verb
 from corruptbench.cli.sweep import launcher
-from corruptbench.errors import ResourceError, UsageError
+from corruptbench.errors import IntegrityError, ResourceError, UsageError
 from corruptbench.learners import learner_text
 from corruptbench.records import read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.request import RunRequest
 from corruptbench.run import execute, plan, under_way
+from corruptbench.store import publish
 from corruptbench.suites import suite, suite_names
 from corruptbench.sweep import sweep as sweeping
-from corruptbench.sweep.cluster import connect
+from corruptbench.sweep.cluster import _receive, connect
 from corruptbench.sweep.jobs import Job, chosen, jobs
 from corruptbench.sweep.pace import Pace, disk, hours, measured
 from corruptbench.sweep.sweep import RETRIES, sweep
@@ -339,6 +340,24 @@ def test_a_run_asks_ray_for_its_threads_and_with_cuda_for_a_gpu(tmp_path, monkey
         launch, _ = launcher(options, setup)
         assert list(launch([job("a" * 16)])) == [(0, 0)]
     assert [(task["num_cpus"], task["num_gpus"]) for task in asked] == [(1, 0), (3, 1)]
+
+
+def test_what_a_ray_worker_sends_is_published_only_if_it_is_what_its_manifest_says(tmp_path):
+    sent, out, run_id = tmp_path / "sent", tmp_path / "out", "a" * 16
+    publish(sent, lambda folder: (folder / "record.json").write_text("{}"))
+    whole = {path.name: path.read_bytes() for path in sent.iterdir()}
+    damaged = {
+        "record.json": ({**whole, "record.json": b"[]"}, {"manifest.json": whole["manifest.json"]}),
+        "curve.csv": ({**whole, "curve.csv": b""},),
+        "manifest.json": ({**whole, "manifest.json": b"{}"}, {"record.json": b"{}"}),
+    }
+    for name, each in damaged.items():
+        for files in each:
+            with pytest.raises(IntegrityError, match=f"{run_id}: {name} is not what the manifest of its worker says"):
+                _receive(out, run_id, files)
+            assert not list(out.iterdir())
+    _receive(out, run_id, whole)
+    assert {path.name: path.read_bytes() for path in (out / run_id).iterdir()} == whole
 
 
 def test_a_ray_cluster_whose_worker_is_killed(four, small_file, tmp_path, reference):

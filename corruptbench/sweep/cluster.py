@@ -18,7 +18,7 @@ from corruptbench.errors import IntegrityError, NetworkError, UsageError, senten
 from corruptbench.links import without_links
 from corruptbench.names import check_name
 from corruptbench.records import RUN_ID
-from corruptbench.store import MANIFEST, check_manifest, key_of, publish, remove
+from corruptbench.store import MANIFEST, findings, key_of, publish, remove
 from corruptbench.sweep.jobs import Job
 from corruptbench.sweep.sweep import RETRIES
 from corruptbench.workers import PATIENCE, as_they_end
@@ -92,7 +92,6 @@ def _task(arguments: Sequence[str]) -> tuple[int, dict[str, dict[str, bytes]]]:
     runs = {}
     for folder in out.glob("*/"):
         if RUN_ID.fullmatch(folder.name):
-            check_manifest(folder)
             runs[folder.name] = {path.name: path.read_bytes() for path in folder.iterdir()}
     if code in (0, 1):
         remove(out)
@@ -100,13 +99,13 @@ def _task(arguments: Sequence[str]) -> tuple[int, dict[str, dict[str, bytes]]]:
 
 
 def _receive(out: Path, run_id: str, files: Mapping[str, bytes]) -> None:
-    """Publishes a run that came from another machine, and checks it against the manifest that came with it."""
+    """Publishes a run that came from another machine, once it is what the manifest that came with it says."""
 
     def write(folder: Path) -> None:
         for name, content in files.items():
-            if name != MANIFEST:
-                (folder / check_name(name, "a run's file")).write_bytes(content)
+            (folder / check_name(name, "a run's file")).write_bytes(content)
+        for finding in findings(folder):
+            raise IntegrityError(f"{out / run_id}: {finding.path.name} is not what the manifest of its worker says")
+        (folder / MANIFEST).unlink()  # publish writes the same
 
     publish(out / check_name(run_id, "a run"), write, replace=True)
-    if (out / run_id / MANIFEST).read_bytes() != files[MANIFEST]:
-        raise IntegrityError(f"{out / run_id}: it is not what the worker sent")
