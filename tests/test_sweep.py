@@ -523,17 +523,17 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_shows_what_runs_what_failed_and_the_time_left(tmp_path, monkeypatch):
-    """Four runs on two workers; the first fails, the others take an hour each, and one of them is killed once."""
+    """Four runs on two workers; one fails, one is lost, the others take an hour each, and one is killed once."""
     todo = [job(name * 16) for name in "abcd"]
     ok = {"outcome": "ok", "score": {"normalized_mean": 41.2, "return_mean": 1.0}}
-    records = {each.run_id: SimpleNamespace(run_id=each.run_id, **ok) for each in todo}
+    records = {each.run_id: SimpleNamespace(run_id=each.run_id, **ok) for each in todo[1:3]}
     records[todo[0].run_id] = SimpleNamespace(run_id=todo[0].run_id, outcome="failed", reason="it broke")
     for each in todo[1:]:
         (tmp_path / each.run_id).mkdir()
         timing = {"steps_per_second": {"train": 0.05}, "seconds": {"train": 2000, "corrupt": 600, "evaluate": 1000}}
         (tmp_path / each.run_id / "timing.json").write_text(json.dumps(timing))
-    codes = {"a": [1], "b": [-9, 0], "c": [0], "d": [0]}
-    monkeypatch.setattr(sweeping, "_record", lambda job, _: None if codes[job.run_id[0]] else records[job.run_id])
+    codes = {"a": [1], "b": [-9, 0], "c": [0], "d": [3]}
+    monkeypatch.setattr(sweeping, "_record", lambda job, _: None if codes[job.run_id[0]] else records.get(job.run_id))
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
 
@@ -547,12 +547,12 @@ def test_a_terminal_shows_what_runs_what_failed_and_the_time_left(tmp_path, monk
         f"[1/4] {label}: failed: it broke",
         f"[1/4] {label}: lost, signal 9, to be begun again",
         f"[2/4, about 1.0 h left] {label}: 41.2",
-        f"[3/4, about 30 min left] {label}: 41.2",
+        f"[3/4, about 30 min left] {label}: lost, exit code 3",
         f"[4/4] {label}: 41.2",
     ]
     shown = dict.fromkeys(re.findall(r"\d running, \d failed", sys.stderr.getvalue()))
     assert list(shown) == [
-        f"{each} failed" for each in ("2 running, 0", "2 running, 1", "1 running, 1", "0 running, 1")
+        f"{each} failed" for each in ("2 running, 0", "2 running, 1", "1 running, 2", "0 running, 2")
     ]
 
 

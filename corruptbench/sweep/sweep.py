@@ -74,7 +74,7 @@ def sweep(jobs: Sequence[Job], launch: Launcher, out: Path, workers: int) -> lis
                         killed.append(left[index])
                         view.say(f"{job.label}: {ended.words}, to be begun again")
                     else:
-                        view.ended(ended)
+                        view.ended(job, ended)
             left = killed
     return swept
 
@@ -99,9 +99,9 @@ class _View:
 
     def __init__(self, swept: Sequence[Swept], out: Path, workers: int) -> None:
         self.swept, self.out, self.workers = swept, out, workers  # the list is the sweep's own, and changes
+        self.left = [each.job for each in swept if each.job.record is None]
         self.failed = 0
-        done = sum(each.job.record is not None for each in swept)
-        self.bar = progress(total=len(swept), initial=done, unit="run", desc="sweep")
+        self.bar = progress(total=len(swept), initial=len(swept) - len(self.left), unit="run", desc="sweep")
 
     def __enter__(self) -> "_View":
         self.show()
@@ -110,21 +110,18 @@ class _View:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def left(self) -> list[Job]:
-        return [each.job for each in self.swept if each.job.record is None]
-
-    def ended(self, ended: Swept) -> None:
+    def ended(self, job: Job, ended: Swept) -> None:
+        self.left.remove(job)
         self.failed += not ended.ok
         self.bar.update()
         self.say(f"{ended.job.label}: {ended.words}")
         self.show()
 
     def say(self, text: str) -> None:
-        left = self.left()
-        rest = hours(left, measured((each.job for each in self.swept), self.out), self.workers)
+        rest = hours(self.left, measured((each.job for each in self.swept), self.out), self.workers)
         about = "" if not rest else f", about {rest:.1f} h left" if rest >= 1 else f", about {60 * rest:.0f} min left"
-        self.bar.write(f"[{len(self.swept) - len(left)}/{len(self.swept)}{about}] {text}", file=sys.stderr)
+        self.bar.write(f"[{len(self.swept) - len(self.left)}/{len(self.swept)}{about}] {text}", file=sys.stderr)
 
     def show(self) -> None:
-        running = min(self.workers, len(self.left()))
+        running = min(self.workers, len(self.left))
         self.bar.set_postfix_str(f"{running} running, {self.failed} failed")
