@@ -87,8 +87,8 @@ class Population:
 
     def inputs(self, update: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Rows ``(M, batch)``, rates ``(3 + n, M, 1)`` and noise ``(M, P)`` by objective of one update."""
-        indices = torch.stack([member.indices(update) for member in self.members])
-        rates = torch.stack([member.rates(update) for member in self.members], 1)
+        rows, numbers = zip(*(member.drawn(update) for member in self.members), strict=True)
+        indices, rates = torch.stack(rows), torch.stack(numbers, 1)
         drawn = [member.noise(update) for member in self.members]
         noise = {name: torch.stack([own[name] for own in drawn]).to(self.device) for name in drawn[0]}
         return indices.to(self.device), rates.to(self.device), noise

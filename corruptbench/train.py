@@ -24,6 +24,9 @@ from corruptbench.types import Batch, TransitionDataset
 CHECK_EVERY = 1_000
 """Steps between looks for a loss or weights that are not finite."""
 
+AHEAD = 32
+"""Updates whose batches and rates are drawn together."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -90,6 +93,7 @@ class Learner:
         self.memory: Memory = {
             group: {name: torch.zeros_like(weights) for name in optimizer.remembers} for group, weights in on.items()
         }
+        self._drawn: dict[int, tuple[Tensor, Tensor]] = {}
         self.take = Step(agent, optimizer, self.shapes)
         self.engine: str
         self.update: Update
@@ -115,7 +119,7 @@ class Learner:
             self.renew()
             self.step += 1
             for update in self.updates(self.step):
-                inputs = self.indices(update), self.rates(update), self.noise(update)
+                inputs = *self.drawn(update), self.noise(update)
                 self.losses = self.update(*inputs, self.optimizer.whole(update))
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
                 self.check(self.losses)
@@ -170,6 +174,14 @@ class Learner:
 
     def updates_until(self, step: int) -> int:
         return math.floor(step * self.updates_a_step)
+
+    def drawn(self, update: int) -> tuple[Tensor, Tensor]:
+        """Rows and rates of one update, drawn some updates ahead: what draws them leaves the caches in every step."""
+        if update not in self._drawn:
+            self._drawn = {
+                number: (self.indices(number), self.rates(number)) for number in range(update, update + AHEAD)
+            }
+        return self._drawn[update]
 
     def indices(self, update: int) -> Tensor:
         """The rows of the batch of one update."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from markers import insert
 
-from corruptbench import engine
+from corruptbench import engine, train
 from corruptbench.batches import Table
 from corruptbench.data import load
 from corruptbench.optimizers import optimizer_for
@@ -62,6 +62,7 @@ WAYS: dict[str, Callable[[], object]] = {
     "compiled without the C++ wrapper": lambda: compiled_with(cpp_wrapper=False),
     "what is computed twice, computed twice": lambda: compiled_with(post_grad_custom_pre_pass=None),
     "a gather for each field of the batch": gather_by_field,
+    "batches and rates drawn one by one": lambda: setattr(train, "AHEAD", 1),
     "two threads": lambda: torch.set_num_threads(2),
     "tried: no checks of its inputs": lambda: compiled_with(guard_filter_fn=torch.compiler.skip_all_guards_unsafe),
     "tried: memory that is freed kept by malloc": lambda: None,
