@@ -20,6 +20,7 @@ from corruptbench.run import execute, plan
 from corruptbench.store import MANIFEST, pretty, sha256_file
 from corruptbench.submission import data
 from corruptbench.submission.reading import Run, Submission, read_submission
+from corruptbench.submission.report import Report
 from corruptbench.submission.reproduction import request_of
 from corruptbench.submission.results import VARIED
 from corruptbench.submission.rules import RULES, reasons
@@ -609,6 +610,24 @@ def test_a_track_takes_the_universal_runs_of_cells_that_its_preset_leaves_alone(
     assert rule == "configuration"
 
 
+def test_a_track_takes_the_clean_runs_of_its_own_settings():
+    """Two learners of a suite are riql; the guest's clean runs are those of the one that it is like."""
+    learners = ("riql", "riql:reset_every=20")
+    selected = Suite("tracks", 1, ("hopper-replay",), ("none", "obs-random"), learners, 1, 40)
+    own = {"riql": {}, "riql riql.reset_every=20": {"algo_options": {"reset_every": 20}}}
+    made = [unfinished(threat, "riql", **options) for options in own.values() for threat in selected.threats]
+    for name, options in own.items():
+        guest = unfinished("obs-random", "riql", preset="riql-oracle", **options)
+        submission = submission_of(selected, guest, *made)
+        assert {entry.name: len(entry.runs) for entry in submission.entries} == {
+            **dict.fromkeys(own, 2),
+            "riql (oracle)": 2,
+        }
+        assert reasons(submission) == []
+        (oracle,) = (entry for entry in submission.entries if entry.track == "oracle")
+        assert {run.label for run in oracle.runs} == {name}
+
+
 def test_a_track_is_that_of_a_preset():
     record = unfinished("none", "iql")
     claimed = dataclasses.replace(record, spec=dataclasses.replace(record.spec, track="oracle"))
@@ -639,6 +658,89 @@ def test_an_optimizer_with_settings_of_its_own_is_stated_and_can_be_trained_agai
     claimed = dataclasses.replace(record, spec=dataclasses.replace(record.spec, optimizer=other))
     (reason,) = reasons(submission_of(selected, claimed))
     assert reason.what.startswith("its optimizer cannot be: --optimizer gsam: unknown option 'beta'")
+
+
+# Suites that name several settings of one algorithm
+
+LEARNERS = {
+    "iql": "iql",
+    "iql+sam": "iql+sam",
+    "iql+sam:rho=0.1": "iql+sam rho=0.1",
+    "iql+sam:on=V": "iql+sam on V",
+    "iql+gsam:alpha=0.2": "iql+gsam gsam.alpha=0.2",
+    "iql:layer_norm=true": "iql iql.layer_norm=true",
+    "iql:layer_norm=true+sam": "iql+sam iql.layer_norm=true",
+}
+"""As the suite spells them, and as tables label them."""
+VARIANTS = Suite("variants", 1, ("hopper-replay",), ("none", "rew-random"), tuple(LEARNERS), units=2, steps=40)
+
+
+def asked(selected, **changes):
+    """What a sweep asks for, as records: (label, threat model, unit) -> record."""
+    found = {}
+    for request in selected.requests():
+        record = unfinished(**{name: value for name, value in vars(request).items() if name != "steps"} | changes)
+        (run,) = submission_of(selected, record).runs
+        found[run.label, run.threat, run.spec.unit] = record
+    return found
+
+
+@pytest.fixture(scope="module")
+def variants():
+    return asked(VARIANTS)
+
+
+@pytest.fixture(scope="module")
+def strangers():
+    """SAM with a radius that no row of the suite has."""
+    return asked(dataclasses.replace(VARIANTS, algorithms=("iql+sam",)), rho=0.2)
+
+
+def told(*made):
+    return [str(reason) for reason in reasons(submission_of(VARIANTS, *made))]
+
+
+def test_every_setting_that_a_suite_names_is_a_row(variants):
+    report = Report.of(submission_of(VARIANTS, *variants.values()))
+    assert (report.accepted, report.reasons) == (True, [])
+    assert list(report.rows) == sorted(LEARNERS.values())
+    assert {(row["runs"], row["units"]) for row in report.rows.values()} == {(4, 2)}
+
+
+def test_a_setting_that_lacks_a_cell_is_named(variants):
+    rest = dict(variants)
+    del rest["iql+sam rho=0.1", "none", 1]
+    assert told(*rest.values()) == ["iql+sam rho=0.1, hopper-replay, none: units 0 to 1 are needed, and missing is 1"]
+    del rest["iql+sam rho=0.1", "none", 0]
+    assert told(*rest.values()) == ["iql+sam rho=0.1, hopper-replay, none: no run of this cell of variants is there"]
+
+
+@pytest.mark.parametrize("name", ["iql+sam", "iql+sam rho=0.1"])
+def test_a_run_of_other_settings_does_not_fill_the_place_of_one_of_the_suites(name, variants, strangers):
+    mixed = {**variants, (name, "none", 1): strangers["iql+sam rho=0.2", "none", 1]}
+    other = "iql+sam with other settings, hopper-replay"
+    assert set(told(*mixed.values())) == {
+        f"{name}, hopper-replay, none: units 0 to 1 are needed, and missing is 1",
+        f"{other}, none: units 0 to 1 are needed, and missing is 0",
+        f"{other}, rew-random: no run of this cell of variants is there",
+    }
+
+
+def test_settings_of_no_row_of_the_suite_are_one_row_beside_it(variants, strangers):
+    report = Report.of(submission_of(VARIANTS, *variants.values(), *strangers.values()))
+    assert report.accepted
+    assert list(report.rows) == sorted([*LEARNERS.values(), "iql+sam with other settings"])
+    alone = Report.of(submission_of(VARIANTS, *strangers.values()))
+    assert (alone.accepted, list(alone.rows)) == (True, ["iql+sam"])
+    third = unfinished("none", "iql", 1, optimizer="sam", rho=0.3)
+    both = {**strangers, ("iql+sam rho=0.2", "none", 1): third}
+    found = f"{third.run_id}: its rho is 0.3, and 3 of the 4 runs of iql+sam have 0.2"
+    assert told(*both.values()) == [found]
+
+
+def test_a_suite_may_name_a_plugin_that_is_not_at_hand(sound):
+    selected = dataclasses.replace(suite("mini"), algorithms=("iql", "mine", "no.module:Class"))
+    assert reasons(read_submission(sound, selected)) == []
 
 
 # Tiers
@@ -781,6 +883,14 @@ def test_a_plugin_is_loaded_where_the_command_line_names_it_and_nowhere_else(plu
     code, lines = validated(out, capsys, "--reevaluate", "--reproduce", "1", "--plugin", str(path), name="micro")
     assert path.with_name("canary").exists()
     assert (code, lines[-1].endswith("tier: reproduced")) == (0, True)
+
+
+def test_settings_of_a_plugin_are_rows_of_a_suite_too(plugged):
+    path, _ = plugged
+    load_plugin(path)
+    selected = Suite("own", 1, ("hopper-replay",), ("none",), ("mine", "mine:expectile=0.9"), 1, 40)
+    report = Report.of(submission_of(selected, *asked(selected).values()))
+    assert (report.accepted, list(report.rows)) == (True, ["mine", "mine mine.expectile=0.9"])
 
 
 def test_another_file_than_the_one_that_was_trained_is_noticed(plugged, capsys):

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +12,14 @@ from corruptbench.algos.agent import Agent
 from corruptbench.corrupting import corruption_of
 from corruptbench.corruptions.corruption import Corruption
 from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError
+from corruptbench.learners import learner_fields
 from corruptbench.records import RECORD, RunRecord, contradiction, read_run, run_folders
 from corruptbench.registry import ALGORITHMS, source_sha256
 from corruptbench.spec import RunSpec
 from corruptbench.store import LINK, Finding
 from corruptbench.suites import Suite, threat_key
-from corruptbench.tables.listing import shown_name
+from corruptbench.tables import labels
+from corruptbench.tables.listing import run_row, shown_name
 from corruptbench.tables.reading import LEADERBOARD
 from corruptbench.verify import whole
 
@@ -61,6 +63,19 @@ class Run:
         return shown_name(self.spec.algorithm.name, self.spec.optimizer.name)
 
     @cached_property
+    def label(self) -> str:
+        """``riql+sam rho=0.1``, as tables name a learner, without its track and what the track's preset sets."""
+        algorithm, optimizer = self.spec.algorithm.name, self.spec.optimizer.name
+        preset = preset_of(algorithm, self.spec.track)
+        set_there = [f"{algorithm}.{name}" for name in (preset_settings(preset, self) if preset else ())]
+        own = [
+            f"{name}={value}"
+            for name, value in self.record.options.items()
+            if name.startswith((f"{algorithm}.", f"{optimizer}.")) and name not in set_there
+        ]
+        return labels.label({**run_row(self.record), "track": UNIVERSAL, "options": ";".join(sorted(own))})
+
+    @cached_property
     def corruption(self) -> Corruption | None:
         """Its threat model, None for one that is not at hand."""
         return corruption_of(self.spec.corruption)
@@ -84,14 +99,9 @@ class Run:
 class Entry:
     """The runs of one row of a leaderboard."""
 
-    learner: str
+    name: str  # riql+sam, riql (oracle)
     track: str
     runs: tuple[Run, ...]
-
-    @property
-    def name(self) -> str:
-        """``riql+sam``, or ``riql (oracle)``."""
-        return self.learner if self.track == UNIVERSAL else f"{self.learner} ({self.track})"
 
 
 @dataclass(frozen=True)
@@ -116,22 +126,42 @@ class Submission:
     def entries(self) -> tuple[Entry, ...]:
         """The rows of a leaderboard that the runs in the grid make up.
 
+        The suite's own rows are one each; all other runs of an algorithm, an optimizer and a track are one.
+
         Where a preset has no settings for a cell, as for clean data, its runs are those of the universal track: they
         belong to both, and are no row of their own where nothing else is there.
         """
-        groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+        groups: dict[str, list[Run]] = defaultdict(list)
         for one in self.placed:
-            groups[one.learner, one.spec.track].append(one)
-        found = {key: Entry(*key, tuple(runs)) for key, runs in groups.items()}
-        for (learner, track), entry in list(found.items()):
-            usual = groups.get((learner, UNIVERSAL), [])
-            name = preset_of(entry.runs[0].spec.algorithm.name, track)
-            borrowed = [one for one in usual if name and not preset_settings(name, one)]
-            if borrowed:
-                found[learner, track] = Entry(learner, track, (*entry.runs, *borrowed))
-            if borrowed and len(borrowed) == len(usual):
-                found.pop((learner, UNIVERSAL), None)
-        return tuple(found[key] for key in sorted(found))
+            groups[self._entry_of(one)].append(one)
+        found, lent = [], set()
+        for name, runs in sorted(groups.items()):
+            borrowed = self._borrowed(runs)
+            found.append(Entry(name, runs[0].spec.track, (*runs, *borrowed)))
+            lent |= {one.name for one in borrowed}
+        return tuple(entry for entry in found if any(one.name not in lent for one in entry.runs))
+
+    def _borrowed(self, runs: list[Run]) -> list[Run]:
+        """The universal runs that are a track's too: of the same learners, in cells that its preset leaves alone."""
+        preset = preset_of(runs[0].spec.algorithm.name, runs[0].spec.track)
+        learners = {one.label for one in runs}
+        usual = [one for one in self.placed if one.spec.track == UNIVERSAL and one.label in learners]
+        return [one for one in usual if preset and not preset_settings(preset, one)]
+
+    def _entry_of(self, one: Run) -> str:
+        """The name of a run's entry, which the suite's own runs share with no others."""
+        if one.spec.track == UNIVERSAL and one.label in self._own:
+            return one.label
+        name = one.learner if one.spec.track == UNIVERSAL else f"{one.learner} ({one.spec.track})"
+        return f"{name} with other settings" if name in self._own else name
+
+    @cached_property
+    def _own(self) -> set[str]:
+        """The suite's own rows that have a run, as tables label them."""
+        at_hand = {one.spec.algorithm.name for one in self.placed if one.agent is not None}
+        named = tuple(text for text in self.suite.algorithms if learner_fields(text)["algo"] in at_hand)
+        rows = replace(self.suite, algorithms=named).rows()
+        return {labels.label(row) for row in rows} & {one.label for one in self.placed if one.spec.track == UNIVERSAL}
 
     @cached_property
     def shipped(self) -> tuple[Run, ...]:
@@ -147,8 +177,8 @@ def most_common(values: Iterable[Any]) -> Any:
 
 
 def preset_of(algorithm: str, track: str) -> str | None:
-    """The preset that an algorithm's track stands for, None where there is none."""
-    for name in settings.names("presets"):
+    """The preset that an algorithm's track stands for, None where there is none, as for the universal one."""
+    for name in settings.names("presets") if track != UNIVERSAL else ():
         content = settings.named("presets", name)
         if (content["algorithm"], content["track"]) == (algorithm, track):
             return name

@@ -15,7 +15,7 @@ from corruptbench.rng import PROTOCOL
 from corruptbench.run import execute, plan
 from corruptbench.store import canonical, sha256_file
 from corruptbench.submission.data import expected
-from corruptbench.submission.reading import UNIVERSAL, Reason, Run, Submission, preset_of
+from corruptbench.submission.reading import Reason, Run, Submission, preset_of
 from corruptbench.submission.reevaluation import Checked, same_stack
 from corruptbench.submission.results import POLICY, allowed_difference
 
@@ -77,7 +77,7 @@ def request_of(run: Run) -> RunRequest:
         sam_on=spec.optimizer.on or None,
         rho=spec.optimizer.rho or None,
         optimizer_options=dict(spec.optimizer.options),
-        preset=None if spec.track == UNIVERSAL else preset_of(spec.algorithm.name, spec.track),
+        preset=preset_of(spec.algorithm.name, spec.track),
         unit=spec.unit,
         steps=spec.steps,
     )
