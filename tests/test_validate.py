@@ -21,7 +21,7 @@ from corruptbench.store import MANIFEST, pretty, sha256_file
 from corruptbench.submission import data
 from corruptbench.submission.reading import Run, Submission, read_submission
 from corruptbench.submission.report import Report
-from corruptbench.submission.reproduction import request_of
+from corruptbench.submission.reproduction import reproduce, request_of
 from corruptbench.submission.results import VARIED
 from corruptbench.submission.rules import RULES, reasons
 from corruptbench.suites import Suite, suite
@@ -588,6 +588,23 @@ def test_an_attack_needs_the_shipped_surrogate():
     assert what == f"the SHA-256 of the surrogate that it was attacked with is {'e' * 16}, needed is {needed}"
 
 
+def test_of_a_dataset_from_elsewhere_all_runs_saw_the_same():
+    """The same content, and for attacks the same surrogate, as most runs have."""
+    there = {"dataset": "d4rl:hopper-medium-v2", "dataset_sha256": "a" * 64}
+    made = [unfinished("obs-adv", algo, sha256="a" * 64) for algo in ("bc", "iql", "riql")]
+    made = [dataclasses.replace(record, spec=dataclasses.replace(record.spec, **there)) for record in made]
+    corruption = dataclasses.replace(made[0].spec.corruption, surrogate_sha256="e" * 64)
+    usual = made[0].spec.corruption.surrogate_sha256
+    for rule, odd, what in (
+        (data.dataset, {"dataset_sha256": "d" * 64}, f"{there['dataset']} is {'d' * 16}..., needed is {'a' * 16}..."),
+        (data.surrogate, {"corruption": corruption}, f"attacked with is {'e' * 16}, needed is {usual[:16]}"),
+    ):
+        assert list(rule(submission_of(ATTACKS, *made))) == []
+        edited = dataclasses.replace(made[0], spec=dataclasses.replace(made[0].spec, **odd))
+        ((where, found),) = rule(submission_of(ATTACKS, edited, *made[1:]))
+        assert (where, found.endswith(what)) == (edited.run_id, True)
+
+
 def test_a_track_takes_the_universal_runs_of_cells_that_its_preset_leaves_alone():
     """riql-oracle has rows for corrupted cells; on clean data it is the universal run."""
     selected = Suite("tracks", 1, ("hopper-replay",), ("none", "obs-random", "act-random"), ("riql",), 1, 40)
@@ -770,6 +787,15 @@ def test_returns_that_were_edited_consistently_are_found_by_running_the_policy(c
     assert (code, lines[0]) == (3, f"{run.name}: its policy {found}")
 
 
+def test_lengths_that_were_edited_are_found_by_running_the_policy(copied, capsys):
+    evaluation = record_of(copied).evaluation
+    longer = {**evaluation, "lengths": [length + 1 for length in evaluation["lengths"]]}
+    run = changed(copied, IQL, policy=True, evaluation=longer)
+    assert validated(copied, capsys)[0] == 0
+    code, lines = validated(copied, capsys, "--reevaluate")
+    assert (code, lines[0]) == (3, f"{run.name}: its policy has episodes of other lengths on the same stack")
+
+
 def test_of_another_stack_the_mean_lies_within_the_interval(copied, capsys):
     """The same edit of a run from elsewhere: 4.5 of 7 is too much, and the last bits are not."""
     elsewhere = {"execution": {**record_of(copied).execution, "cpu": "NEON"}}
@@ -835,6 +861,43 @@ def test_a_policy_that_was_trained_for_longer_is_found_by_training_it_again(copi
     code, lines = validated(copied, capsys, "--reproduce", "2", "--sample-seed", str(seed))
     assert code == 3
     assert lines[0].startswith(f"{run.name}: trained again on the same stack its record has another evaluation, score:")
+
+
+def elsewhere(folder, points):
+    """iql's units on clean data as of another stack, with ``points`` more, unit 1 with 100 on top; unit 0's folder."""
+    execution = {**record_of(folder).execution, "cpu": "NEON"}
+    for key, more in ((IQL, points + 100), (("iql", "none", 0), points)):
+        record = record_of(folder, key)
+        returns = [value + more for value in record.evaluation["returns"]]
+        run = changed(folder, key, curve=False, execution=execution, **scored(record, returns))
+    return run
+
+
+def reproduced(folder, run, out):
+    """What comes of training one run again."""
+    submission = read_submission(folder, suite("mini"))
+    assert reasons(submission) == []
+    return reproduce(submission, [found for found in submission.runs if found.folder == run], out)
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_of_another_stack_the_mean_of_a_run_trained_again_lies_within_what_units_spread(share, copied, tmp_path):
+    before, other = (record_of(copied, ("iql", "none", unit)).score["return_mean"] for unit in (0, 1))
+    allowed = 3 * (other + 100 - before)  # three standard deviations of the difference of two units
+    run = elsewhere(copied, share * allowed)
+    checked = reproduced(copied, run, tmp_path / "out")
+    apart = f"{allowed:.4f} is allowed: mean return {before:.4f} instead of {before + share * allowed:.4f}"
+    too_far = f"{run.name}: trained again its mean return is too far away, {apart}"
+    assert (checked.near, list(map(str, checked.reasons))) == ((1, []) if share < 1 else (0, [too_far]))
+
+
+def test_of_another_stack_the_outcome_of_a_run_trained_again_is_the_same(copied, tmp_path):
+    """Also where it failed before there was a hash of its data."""
+    key, execution = ("iql", "rew-random", 1), {**record_of(copied).execution, "cpu": "NEON"}
+    ended = {"outcome": "failed", "reason": "it was stopped", "step": 0, "corruption": {"sha256": None, "audit": {}}}
+    run = changed(copied, key, curve=False, evaluation=None, score=None, execution=execution, **ended)
+    (reason,) = reproduced(copied, run, tmp_path / "out").reasons
+    assert reason.what == "trained again it is ok, and its record failed"
 
 
 def drawn(folder, seed):
