@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import math
 import random
 import re
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
+from test_report import record as made_up
 
 from corruptbench import settings
 from corruptbench.attempt import Setup
@@ -18,7 +21,7 @@ from corruptbench.request import RunRequest
 from corruptbench.rng import episode_seeds
 from corruptbench.run import execute, plan
 from corruptbench.store import MANIFEST, pretty, sha256_file
-from corruptbench.submission import data
+from corruptbench.submission import data, reproduction
 from corruptbench.submission.reading import Run, Submission, read_submission
 from corruptbench.submission.report import Report
 from corruptbench.submission.reproduction import reproduce, request_of
@@ -881,14 +884,29 @@ def reproduced(folder, run, out):
 
 
 @pytest.mark.parametrize("share", [0.9, 1.1])
-def test_of_another_stack_the_mean_of_a_run_trained_again_lies_within_what_units_spread(share, copied, tmp_path):
-    before, other = (record_of(copied, ("iql", "none", unit)).score["return_mean"] for unit in (0, 1))
-    allowed = 3 * (other + 100 - before)  # three standard deviations of the difference of two units
+def test_of_another_stack_the_mean_of_a_run_trained_again_lies_within_what_units_spread(
+    share, copied, tmp_path, monkeypatch
+):
+    before = record_of(copied, ("iql", "none", 0)).score["return_mean"]
+    allowed = 50.0
+    monkeypatch.setattr(reproduction, "_spread", lambda *_: allowed)
     run = elsewhere(copied, share * allowed)
     checked = reproduced(copied, run, tmp_path / "out")
     apart = f"{allowed:.4f} is allowed: mean return {before:.4f} instead of {before + share * allowed:.4f}"
     too_far = f"{run.name}: trained again its mean return is too far away, {apart}"
     assert (checked.near, list(map(str, checked.reasons))) == ((1, []) if share < 1 else (0, [too_far]))
+
+
+@pytest.mark.parametrize("own", [10.0, 1000.0])
+def test_what_units_spread_is_that_of_the_others(own):
+    """A score far off does not widen what it is allowed; one other unit has no spread."""
+    scores = [own, 20.0, 24.0, 28.0]
+    runs = [Run(Path(str(unit)), made_up("iql", unit, score, "none"), "none") for unit, score in enumerate(scores)]
+    means = [run.record.score["return_mean"] for run in runs[1:]]
+    selected = Suite("own", 1, ("hopper-replay",), ("none",), ("iql",), units=4)
+    expected = 3 * math.sqrt(2) * statistics.stdev(means)
+    assert reproduction._spread(runs[0], Submission(selected, tuple(runs), ())) == pytest.approx(expected)
+    assert reproduction._spread(runs[0], Submission(selected, tuple(runs[:2]), ())) == 0.0
 
 
 def test_of_another_stack_the_outcome_of_a_run_trained_again_is_the_same(copied, tmp_path):

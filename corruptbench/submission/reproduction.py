@@ -121,13 +121,15 @@ def _too_far(run: Run, found: RunRecord, submission: Submission) -> str | None:
 
 
 def _spread(run: Run, submission: Submission) -> float:
-    """Three standard deviations of the difference of two units of a run's cell, 0 for a single unit.
+    """Three standard deviations of the difference of two other units of a run's cell, 0 where there are fewer.
 
-    Training is chaotic: on another processor a run ends as another unit of its cell might.
+    Training is chaotic: on another processor a run ends as another unit of its cell might. The run itself is left out,
+    because a score far off would widen what it is allowed.
     """
     entry = next(entry for entry in submission.entries if run in entry.runs)
-    cell = [one.record for one in entry.runs if (one.spec.dataset, one.threat) == (run.spec.dataset, run.threat)]
-    means = [_mean(record) for record in cell if record.evaluation and not contradiction(record)]
+    here = run.spec.dataset, run.threat
+    others = [one.record for one in entry.runs if one != run and (one.spec.dataset, one.threat) == here]
+    means = [_mean(record) for record in others if record.evaluation and not contradiction(record)]
     return 3 * math.sqrt(2) * statistics.stdev(means) if len(means) > 1 else 0.0
 
 
