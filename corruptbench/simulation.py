@@ -37,7 +37,7 @@ def simulation(environment: Environment, count: int, threads: int = 1) -> Simula
     """``count`` episodes of an environment, on ``threads`` threads where the batch serves it."""
     if Batch is not None:
         made = make(environment)
-        task = _TASKS.get(type(made.unwrapped).__module__)
+        task = _task(made)
         if task is not None:
             return MujocoBatch(made, task, count, threads)
         made.close()
@@ -87,14 +87,22 @@ _HOPPER = Task(1e-3, velocity_limit=10.0, healthy_z=(0.7, np.inf), healthy_angle
 _WALKER = Task(1e-3, velocity_limit=10.0, healthy_z=(0.8, 2.0), healthy_angle=1.0)
 _CHEETAH = Task(0.1)
 _TASKS = {
-    "gymnasium.envs.mujoco.hopper_v4": _HOPPER,
-    "gymnasium.envs.mujoco.hopper_v5": replace(_HOPPER, alive_at_the_end=False),
-    "gymnasium.envs.mujoco.walker2d_v4": _WALKER,
-    "gymnasium.envs.mujoco.walker2d_v5": replace(_WALKER, alive_at_the_end=False),
-    "gymnasium.envs.mujoco.half_cheetah_v4": _CHEETAH,
-    "gymnasium.envs.mujoco.half_cheetah_v5": _CHEETAH,
+    "gymnasium.envs.mujoco.hopper_v4:HopperEnv": _HOPPER,
+    "gymnasium.envs.mujoco.hopper_v5:HopperEnv": replace(_HOPPER, alive_at_the_end=False),
+    "gymnasium.envs.mujoco.walker2d_v4:Walker2dEnv": _WALKER,
+    "gymnasium.envs.mujoco.walker2d_v5:Walker2dEnv": replace(_WALKER, alive_at_the_end=False),
+    "gymnasium.envs.mujoco.half_cheetah_v4:HalfCheetahEnv": _CHEETAH,
+    "gymnasium.envs.mujoco.half_cheetah_v5:HalfCheetahEnv": _CHEETAH,
 }
-"""By the module of the environment's class, so that another environment under a known name is not taken for it."""
+"""By Gymnasium's own entry point, so that another environment under a known name is not taken for it."""
+
+
+def _task(made: gymnasium.Env) -> Task | None:
+    """The task of an environment, None for one with settings or wrappers of its own (the time limit is none)."""
+    spec = made.spec
+    if spec is None or spec.kwargs or spec.additional_wrappers:
+        return None
+    return _TASKS.get(str(spec.entry_point))
 
 
 class MujocoBatch:

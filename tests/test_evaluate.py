@@ -3,11 +3,14 @@
 import hashlib
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
+from gymnasium.envs.registration import EnvSpec
 
 from corruptbench import evaluate as module
 from corruptbench import simulation
@@ -222,13 +225,70 @@ def test_what_the_batch_does_not_serve_goes_through_the_loop():
 
 
 def test_another_environment_under_a_known_name_goes_through_the_loop(monkeypatch):
-    class Other(gymnasium.envs.mujoco.hopper_v5.HopperEnv):
+    class Other(HopperEnv):
         pass
 
-    monkeypatch.setitem(
-        gymnasium.registry, "Hopper-v5", gymnasium.envs.registration.EnvSpec("Hopper-v5", entry_point=Other)
-    )
+    monkeypatch.setitem(gymnasium.registry, "Hopper-v5", EnvSpec("Hopper-v5", entry_point=Other))
     assert isinstance(simulation.simulation(HOPPER, 1), simulation.GymnasiumLoop)
+
+
+def hopper(wrappers=(), **settings):
+    return EnvSpec(
+        "CorruptBenchTest/Hopper-v0",
+        "gymnasium.envs.mujoco.hopper_v5:HopperEnv",
+        max_episode_steps=200,
+        kwargs=settings,
+        additional_wrappers=wrappers,
+    )
+
+
+def stronger():
+    """An entry point that is no class, but makes one."""
+    made = HopperEnv()
+    made._forward_reward_weight = 3.0
+    return made
+
+
+HALF = np.full(3, 0.5, np.float32)
+VARIANTS = {
+    "reward": hopper(forward_reward_weight=2.0, healthy_reward=0.0),
+    "end": hopper(terminate_when_unhealthy=False),
+    "observation": hopper(exclude_current_positions_from_observation=False),
+    "model": hopper(xml_file="walker2d.xml", healthy_angle_range=(-1.0, 1.0)),
+    "action wrapper": hopper((gymnasium.wrappers.RescaleAction.wrapper_spec(min_action=-HALF, max_action=HALF),)),
+    "observation wrapper": hopper((gymnasium.wrappers.TimeAwareObservation.wrapper_spec(),)),
+    "entry point": replace(hopper(), entry_point=stronger),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, monkeypatch):
+    """A registered environment that has a walker's class and is another one."""
+    spec = VARIANTS[request.param]
+    monkeypatch.setitem(gymnasium.registry, spec.id, spec)
+    return environment(spec.id)
+
+
+def test_a_variant_of_a_walker_goes_through_the_loop(variant):
+    """With its own rewards, ends, observations and actions; the batch has those of the plain one."""
+    made = make(variant)
+    gain = np.random.default_rng(0).normal(size=(made.observation_space.shape[0], made.action_space.shape[0]))
+    made.close()
+
+    def policy(observations):
+        return np.stack([np.sin(observation @ gain) for observation in observations])
+
+    assert isinstance(simulation.simulation(variant, 2), simulation.GymnasiumLoop)
+    found = evaluate(policy, variant, 2)
+    returns, lengths = slow_evaluation(lambda observation: policy(observation[None])[0], variant, 2)
+    assert (found.returns, found.lengths) == (returns, lengths)
+
+
+def test_a_walker_with_another_time_limit_is_a_batch(monkeypatch):
+    spec = replace(hopper(), max_episode_steps=7)
+    monkeypatch.setitem(gymnasium.registry, spec.id, spec)
+    assert isinstance(simulation.simulation(environment(spec.id), 1), simulation.MujocoBatch)
+    assert evaluate(lambda s: np.zeros((len(s), 3)), environment(spec.id), 2).lengths == [7, 7]
 
 
 # Actions
