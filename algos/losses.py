@@ -6,7 +6,8 @@ from torch import Tensor
 
 def expectile_loss(u: Tensor, tau: float) -> Tensor:
     """|tau - 1(u < 0)| u^2, u = q - V(s) (IQL, arXiv 2110.06169, eq. 5)."""
-    return torch.where(u < 0, 1 - tau, tau) * u.square()
+    one = u.new_ones(())  # of two plain numbers torch.where makes a float32, whatever u is
+    return torch.where(u < 0, (1 - tau) * one, tau * one) * u.square()
 
 
 def huber_loss(u: Tensor, delta: float) -> Tensor:

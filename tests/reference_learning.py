@@ -63,7 +63,7 @@ def quantile(values: Sequence[Tensor], alpha: float) -> Tensor:
 def value_loss(q: Tensor, v: Tensor, expectile: float = EXPECTILE) -> Tensor:
     """mean |tau - 1(q - V(s) < 0)| (q - V(s))^2."""
     u = q - v
-    weight = torch.where(u < 0, 1 - expectile, expectile).to(u.dtype)
+    weight = torch.where(u < 0, torch.full_like(u, 1 - expectile), torch.full_like(u, expectile))
     return (weight * u * u).sum() / len(u)
 
 

@@ -222,6 +222,24 @@ def test_expectile_loss_by_hand():
     assert float(losses.expectile_loss(u, 0.7).mean()) == pytest.approx((0.7 * 4 + 0.3 * 4 + 0 + 0.7) / 4)
 
 
+@pytest.mark.parametrize("tau", [0.7, 0.9, 0.1])
+def test_expectile_loss_has_the_precision_of_its_input(tau):
+    u = torch.tensor([3.0, -3.0, 0.0, 0.1], dtype=torch.float64, requires_grad=True)
+    found = losses.expectile_loss(u, tau)
+    assert found.tolist() == pytest.approx([tau * 9, (1 - tau) * 9, 0, tau * 0.1**2], rel=1e-15)
+    slope = torch.autograd.grad(found.sum(), u)[0]
+    assert slope.tolist() == pytest.approx([2 * tau * 3, -2 * (1 - tau) * 3, 0, 2 * tau * 0.1], rel=1e-15)
+
+
+@pytest.mark.parametrize("tau", [0.7, 0.9, 0.1])
+def test_expectile_loss_in_float32_rounds_each_weight_once(tau):
+    u = np.random.default_rng(0).normal(size=64).astype(np.float32)
+    found = losses.expectile_loss(torch.from_numpy(u), tau)
+    assert found.dtype == torch.float32
+    expected = np.where(u < 0, np.float32(1 - tau), np.float32(tau)) * (u * u)
+    assert found.numpy().tobytes() == expected.tobytes()
+
+
 def test_weight_of_the_actor_loss_is_cut_at_100():
     policy, actions = torch.zeros(3, 2).double(), torch.ones(3, 2).double()  # squared distance 2 in each row
     advantage = torch.tensor([0.0, 1.0, 50.0], dtype=torch.float64)
