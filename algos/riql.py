@@ -55,7 +55,7 @@ class RIQL(ImplicitAgent):
         q = self.q_statistic(state["target_critic"], batch.observations, batch.actions)
         following = self.values(state["value"], batch.next_observations)
         y = batch.rewards + self.discount * (1 - batch.terminations) * following
-        y = y.clamp(self.target_min, self.target_max)
+        y = y.clamp(min=self.target_min).clamp(max=self.target_max)  # one by one: either may be a number of a member
         return Targets(q, y, q - self.values(state["value"], batch.observations))
 
     def critic_loss(self, critic: Params, batch: Batch, targets: Targets) -> tuple[Tensor, Info]:

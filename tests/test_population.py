@@ -1,5 +1,6 @@
 """A member of a population is the same run alone: data, corruption, seed and numbers of its own."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from corruptbench.population import Population, differing
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
+F64 = torch.float64
 MEMBERS = 3
 NUMBERS = {
     "iql": {"beta": (3.0, 1.5, 0.5), "expectile": (0.7, 0.8, 0.9), "discount": (0.99, 0.95, 0.9)},
@@ -50,6 +52,47 @@ def test_a_member_is_the_run_alone(name, optimizer):
         assert reference.relative_distance(single.state, start) > 1e-3
         for group in single.state:
             assert reference.relative_distance({group: inside.state[group]}, {group: single.state[group]}) <= 1e-6
+
+
+VALUES = {
+    "learning_rate": (3e-4, 1e-2),
+    "shrink": (0.8, 0.2),
+    "expectile": (0.7, 0.95),
+    "beta": (3.0, 0.0),
+    "discount": (0.99, 0.0),
+    "target_rate": (0.005, 1.0),
+    "alpha": (0.25, 1.0),
+    "delta": (1.0, 0.1),
+    "target_min": (-100.0, 0.5),  # the rewards of the random dataset are about 1
+    "target_max": (1000.0, 0.6),
+}
+FIELDS = [
+    (name, field.name)
+    for name in ALGORITHMS.names()
+    for field in dataclasses.fields(ALGORITHMS.get(name))
+    if isinstance(field.default, float)
+]
+
+
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_members_may_differ_in_any_number_of_an_algorithm(name, field):
+    """A number that a new algorithm brings is asked for in the table above."""
+    shrinking = {"shrink_every": 5} if field == "shrink" else {}
+
+    def made():
+        settings = [{"hidden": (8, 8), "batch_size": 16, field: value, **shrinking} for value in VALUES[field]]
+        agents = [ALGORITHMS.get(name)(**own) for own in settings]
+        return [
+            Learner(agent, optimizer_for(agent, "adam"), random_dataset(), seed=3, steps=200, engine="eager", dtype=F64)
+            for agent in agents
+        ]
+
+    alone, together = made(), made()
+    losses = Population(together, engine="eager").advance(15)
+    for single, inside, loss in zip(alone, together, losses, strict=True):
+        assert loss == pytest.approx(single.advance(15), rel=1e-9)
+        assert reference.relative_distance(inside.state, single.state) <= 1e-9
+    assert reference.relative_distance(alone[0].state, alone[1].state) > 1e-5  # the number is at work
 
 
 def test_a_thousand_steps_in_float64():
