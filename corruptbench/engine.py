@@ -49,8 +49,10 @@ def choose_update(trained: Updating, engine: str, what: str, device: str = "cpu"
     """Sets ``engine`` and ``update`` for the engine asked for, with tensors on ``device``.
 
     Where a step turns out not to be compilable, and needn't be, it is eager from then on. What is compiled is a program
-    for whole updates and, at the first of them, one for the others.
+    for whole updates and, at the first of them, one for the others. TF32 is off from here on in this process, whatever
+    the environment says: its products have three digits.
     """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     trained.engine, trained.update = resolve_engine(engine), trained.step_as_written
     if trained.engine == "eager":
         return

@@ -144,6 +144,23 @@ def test_all_of_a_step_lies_on_the_device(name, optimizer):
         population.update(inputs[0], torch.ones(inputs[1].shape), inputs[2])
 
 
+@pytest.fixture
+def tf32():
+    """TF32 turned on, by its two switches: as TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 has it, and cuDNN by itself."""
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = True
+    yield switches
+    for switch, on in zip(switches, before, strict=True):
+        switch.allow_tf32 = on
+
+
+def test_products_of_float32_are_no_tf32_on_a_gpu(tf32):
+    Population(members("bc", dtype=torch.float32), engine="eager", device="meta")
+    assert [switch.allow_tf32 for switch in tf32] == [False, False]
+
+
 def test_members_of_equal_numbers_differ_in_seed_and_data_alone():
     """No number differs, so nothing but weights and batches is stacked."""
     own = {"beta": 3.0, "expectile": 0.7, "discount": 0.99}
