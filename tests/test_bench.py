@@ -120,6 +120,15 @@ def test_other_numbers_random_numbers_and_changes_in_place_are_not_the_same():
     assert operations(graph) == before
 
 
+def test_the_same_operation_with_other_keywords_is_another():
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    sums = [graph.call_function(torch.ops.aten.add.Tensor, (x, x), {"alpha": alpha}) for alpha in (2, 3, 2)]
+    graph.output(tuple(sums))
+    Once()(graph)
+    assert [node.kwargs["alpha"] for node in graph.nodes if node.op == "call_function"] == [2, 3]
+
+
 def test_the_same_change_made_twice_is_made_twice():
     graph = torch.fx.Graph()
     x = graph.placeholder("x")

@@ -203,17 +203,23 @@ def test_a_walker_that_never_falls_meets_the_time_limit(name, monkeypatch):
     assert ends[-1].all()
 
 
-@pytest.mark.parametrize("state", [{1: 0.69}, {2: 0.21}, {2: -0.21}, {3: 100.1}, {5: -100.1}])
-def test_every_bound_of_the_hoppers_health(state):
-    """By hand: a coordinate is set beyond its bound, and the two ways agree that the hopper has fallen."""
-    env = environment("Hopper-v5")
+BOUNDS = {
+    "Hopper": [(1, 0.69), (2, 0.21), (2, -0.21), (3, 100.1), (5, -100.1)],
+    "Walker2d": [(1, 0.79), (1, 2.01), (2, 1.01), (2, -1.01)],
+}
+
+
+@pytest.mark.parametrize("version", ["v4", "v5"])
+@pytest.mark.parametrize(("name", "index", "value"), [(name, *bound) for name in BOUNDS for bound in BOUNDS[name]])
+def test_every_bound_of_a_walkers_health(name, version, index, value):
+    """By hand: a coordinate is set beyond its bound, and the two ways agree that the walker has fallen."""
+    env = environment(f"{name}-{version}")
     world, made = simulation.simulation(env, 1), make(env).unwrapped
     made.reset(seed=0)
     world.reset([0])
     position = world.position.copy()
     assert world._healthy(position, world.velocity).all()
-    for index, value in state.items():
-        position[0, index] = value
+    position[0, index] = value
     made.data.qpos[:] = position[0]
     assert not made.is_healthy
     assert not world._healthy(position, world.velocity).any()

@@ -16,6 +16,7 @@ from torch._dynamo.exc import TorchDynamoException
 from corruptbench import engine, train
 from corruptbench.algos import losses
 from corruptbench.errors import Diverged, UsageError
+from corruptbench.once import Once
 from corruptbench.optimizers import optimizer_for
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
@@ -291,15 +292,34 @@ def test_float32_stays_near_the_reference_for_50_steps(name, optimizer):
     assert_near_after_50_steps(run, optimizer)
 
 
-@pytest.mark.skipif(
+needs_a_compiler = pytest.mark.skipif(
     not any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++")),
     reason="engine 'compiled' needs a C++ compiler (g++, clang++ or c++) on the path",
 )
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own import
+its_own_import = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
+
+@needs_a_compiler
+@its_own_import
 def test_the_compiled_step_stays_near_the_reference_for_50_steps():
     run = learner("riql", "sam", steps=50, engine="compiled")
     assert run.engine == "compiled"
     assert_near_after_50_steps(run, "sam")
+
+
+@needs_a_compiler
+@its_own_import
+@pytest.mark.parametrize("name", ["iql", "riql"])
+def test_the_compiled_step_in_float64_agrees_with_the_reference(name):
+    """To more digits than float32 has, in which a compiled step might leave something out unseen."""
+    run = learner(name, steps=20, engine="compiled", dtype=torch.float64)
+    expected = reference_of(run)
+    run.advance(10)
+    for step in range(1, 11):
+        expected.step(run.batch(step))
+    assert run.engine == "compiled"
+    for group in run.state:
+        assert reference.relative_distance({group: run.state[group]}, {group: expected.state()[group]}) <= 1e-10
 
 
 def assert_near_after_50_steps(run, optimizer):
@@ -564,3 +584,34 @@ def test_a_step_that_cannot_be_compiled_is_trained_eagerly_unless_compiling_was_
     assert bytes_of(run) == bytes_of(eager)
     with pytest.raises(TorchDynamoException, match="no graph"):
         learner("bc", engine="compiled").advance(1)
+
+
+@pytest.mark.parametrize("asked", ["auto", "compiled"])
+def test_an_error_that_is_not_about_compiling_is_raised(monkeypatch, asked):
+    """Training on with another engine would hide it, or meet it again."""
+
+    def breaking(update, **options):
+        def step(*inputs):
+            raise RuntimeError("not enough memory")
+
+        return step
+
+    monkeypatch.setattr(torch, "compile", breaking)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    run = learner("bc", engine=asked)
+    with pytest.raises(RuntimeError, match=r"^not enough memory$"):
+        run.advance(1)
+    assert run.engine == "compiled"
+
+
+@pytest.mark.parametrize(("device", "is_one_program"), [("cpu", True), ("cuda", False)])
+def test_what_the_compiler_is_told(monkeypatch, device, is_one_program):
+    """On a GPU a step goes through Python; everywhere what it computes twice is computed once."""
+    told = []
+    monkeypatch.setattr(torch, "compile", lambda step, **settings: told.append(settings))
+    engine.compiled(lambda: None, device)
+    options = told[0].pop("options")
+    assert told == [{"fullgraph": True, "dynamic": False}]
+    assert options.pop("cpp_wrapper") == is_one_program
+    assert [type(passed) for passed in options.values()] == [Once]
+    assert list(options) == ["post_grad_custom_pre_pass"]

@@ -9,6 +9,7 @@ import reference_learning as reference
 import torch
 from builders import random_dataset
 
+from corruptbench import population, train
 from corruptbench.algos.losses import quantile
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.optimizers import OPTIMIZERS, optimizer_for
@@ -213,6 +214,33 @@ def test_one_member_that_diverges_leaves_the_others_alone():
         assert reference.relative_distance(together[i].state, alone[i].state) <= 1e-8
 
 
+def test_a_member_that_diverges_leaves_at_the_step_where_that_is_seen(monkeypatch):
+    """As alone: at the next look, before the last step, and with the same words."""
+    for module in (population, train):
+        monkeypatch.setattr(module, "CHECK_EVERY", 4)
+
+    def made():
+        return [member("iql", i, learning_rate=rate) for i, rate in enumerate([3e-4, 1e200, 3e-4])]
+
+    alone, together = made(), made()
+    all_of_them = Population(together, engine="eager")
+    all_of_them.advance(10)
+    with pytest.raises(Diverged, match=r"^step 4: ") as error:
+        alone[1].advance(10)
+    assert {number: str(found) for number, found in all_of_them.diverged.items()} == {1: str(error.value)}
+    assert all_of_them.left == {1}
+    assert [m.step for m in together] == [10, 4, 10]
+    for i in (0, 2):
+        alone[i].advance(10)
+        assert reference.relative_distance(together[i].state, alone[i].state) <= 1e-8
+
+
+def with_updates(learner, count):
+    """As of an algorithm whose cost of SAM, and so whose updates with ``matched``, depends on a number."""
+    learner.updates_a_step = count
+    return learner
+
+
 @pytest.mark.parametrize(
     ("other", "text"),
     [
@@ -220,6 +248,7 @@ def test_one_member_that_diverges_leaves_the_others_alone():
         (lambda: member("iql", 1, "sam"), "optimizer in common: found ('adam',) and ('sam', 'V', 'Q')"),
         (lambda: member("iql", 1, hidden=(8, 16)), "shapes of the networks in common: found "),
         (lambda: member("iql", 1, batch_size=8), "batch size in common: found 16 and 8"),
+        (lambda: with_updates(member("iql", 1), 2), "updates a step in common: found 1 and 2"),
         (lambda: member("iql", 1, dtype=torch.float32), "dtype in common: found torch.float64 and torch.float32"),
     ],
 )
