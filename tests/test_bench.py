@@ -1,6 +1,9 @@
 """The yardsticks of ``bench`` compute what the product computes, and the command says what it measured."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import reference_learning as reference
@@ -8,16 +11,19 @@ import torch
 from builders import random_dataset
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from corruptbench.bench import PARTS, optimizing, training
+from corruptbench.bench import PARTS, optimizing, processes, start, training, workers
+from corruptbench.bench.__main__ import main as process_main
 from corruptbench.bench.plain import PlainLearner
 from corruptbench.bench.timing import matrix_rate, median_ratio, rate
 from corruptbench.cli import main
+from corruptbench.errors import CorruptBenchError, DataError
 from corruptbench.once import Once
 from corruptbench.optimizers import OPTIMIZERS, optimizer_for
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
 CASES = ("iql", "iql+sam", "riql", "riql+sam")
+LENGTHS = ("0", "-1", "nan", "inf", "1e-09")
 
 
 def linear_layers(network):
@@ -176,6 +182,82 @@ def test_each_optimizers_step_stands_beside_adams():
         assert row["value"] == pytest.approx(row["ratio"] * rows[0]["value"])
 
 
+# Measurements that fail
+
+
+def child_that(code, monkeypatch):
+    """Every process that would measure runs ``code`` instead."""
+
+    def child(wanted):
+        command = [sys.executable, "-c", f"import json, os, sys\n{code}"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    for module in (processes, workers):
+        monkeypatch.setattr(module, "child", child)
+
+
+FAILURE = "print(json.dumps({'error': '%s', 'message': 'no compiler', 'traceback': ''})); sys.exit(1)"
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "text"),
+    [
+        (FAILURE % "CorruptBenchError", 1, "failed: no compiler"),
+        (FAILURE % "DataError", 3, "failed: no compiler"),
+        (FAILURE % "ResourceError", 5, "failed: no compiler"),
+        ("sys.exit(7)", 1, "ended with exit code 7"),
+        ("print('[]', flush=True); sys.exit(7)", 1, "ended with exit code 7"),
+        ("print('Loading', flush=True); os.kill(os.getpid(), 9)", 1, "ended with SIGKILL"),
+    ],
+)
+def test_a_measurement_that_fails_is_one_sentence(code, exit_code, text, monkeypatch, capsys):
+    child_that(code, monkeypatch)
+    assert main(["bench", "loading", "--json"]) == exit_code
+    printed = capsys.readouterr()
+    assert printed.err == f"corruptbench bench: measuring 'load' {text}\n"
+    assert printed.out == ""
+
+
+def test_what_a_library_prints_is_no_answer(monkeypatch):
+    child_that("print('Loading'); print('[{}]')", monkeypatch)
+    assert processes.rows_of({"name": "load"}) == [{}]
+
+
+def test_a_worker_that_fails_is_one_sentence(monkeypatch):
+    child_that(FAILURE % "CorruptBenchError", monkeypatch)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(CorruptBenchError, match="measuring 'rate iql' failed: no compiler"):
+        workers.workers(dataset="hopper-replay", engine="eager", seconds=0.1, rounds=1)
+
+
+def test_a_run_that_fails_is_one_sentence(monkeypatch):
+    done = subprocess.CompletedProcess([], 1, "2 steps\nfailed: algorithm 'iql' raised it\n\nfolder", "hopper-replay")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(CorruptBenchError, match="a run ended with exit code 1: failed: algorithm 'iql' raised it"):
+        start.start_up(dataset="hopper-replay", engine="eager", seconds=0.1, rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "text"),
+    [
+        (DataError("rows are missing"), 3, "rows are missing"),
+        (MemoryError(), 5, "not enough memory: MemoryError: "),
+        (ValueError("no\ncompiler"), 1, "ValueError: no compiler"),
+    ],
+)
+def test_a_process_that_measures_says_what_failed(error, exit_code, text, monkeypatch, capsys):
+    def loading(**settings):
+        raise error
+
+    monkeypatch.setattr(start, "loading", loading)
+    monkeypatch.setattr(sys, "argv", ["bench", json.dumps({"name": "load"})])
+    assert process_main() == 1
+    said = capsys.readouterr().out
+    child_that(f"print({said!r})", monkeypatch)
+    assert main(["bench", "loading", "--json"]) == exit_code
+    assert capsys.readouterr().err == f"corruptbench bench: measuring 'load' failed: {text}\n"
+
+
 # The command
 
 
@@ -204,8 +286,8 @@ def test_bench_prints_a_table_and_json_that_it_can_compare_with(tmp_path, capsys
             "unknown part 'trainin': known are attack, evaluation, gpu, loading, optimizers, population, sharpness, "
             "start, training, workers",
         ),
-        (["--seconds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
-        (["--rounds", "0"], 2, "--seconds must be above 0 and --rounds 1 and above"),
+        *((["--seconds", text], 2, f"--seconds is {text}, allowed is 0.01 to 3600") for text in LENGTHS),
+        (["--rounds", "0"], 2, "--rounds is 0, allowed is 1 and above"),
         pytest.param(
             ["gpu"],
             2,

@@ -1,13 +1,11 @@
-"""What ``corruptbench bench`` measures, and the processes it is measured in."""
+"""What ``corruptbench bench`` measures, part by part, and what the figures depend on."""
 
-import json
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from corruptbench.bench.processes import rows_of
 from corruptbench.data import shipped
 from corruptbench.errors import UsageError, unknown
 from corruptbench.versions import versions
@@ -49,19 +47,13 @@ def measure(parts: Sequence[str], dataset: str, engine: str, seconds: float, rou
     """The rows of the parts, one measurement after the other.
 
     A row has ``what``, ``value`` and ``unit``; where something stands beside it ``beside`` and ``ratio``; and
-    ``share_of_matrix_rate``, ``memory_mb`` and ``first_step_s`` where they mean something.
+    ``share_of_matrix_rate``, ``memory_mb`` and ``first_step_s`` where they mean something. Raises CorruptBenchError
+    for a measurement that failed.
     """
     for part in parts:
         for name in PARTS[part]:
             wanted = {"name": name, "dataset": dataset, "engine": engine, "seconds": seconds, "rounds": rounds}
-            yield from json.loads(child(wanted).communicate()[0].splitlines()[-1])
-
-
-def child(wanted: dict[str, Any]) -> subprocess.Popen:
-    """A process that measures, its threads fixed before torch is imported in it."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "corruptbench.bench", json.dumps(wanted)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+            yield from rows_of(wanted)
 
 
 def machine() -> dict[str, Any]:

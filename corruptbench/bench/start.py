@@ -11,7 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from corruptbench.bench.processes import end_of
 from corruptbench.data import load
+from corruptbench.errors import CorruptBenchError
 from corruptbench.store import parse_json
 
 ROWS = 400_000
@@ -52,7 +54,10 @@ def memory(*, dataset: str, engine: str, seconds: float, rounds: int) -> list[di
 
 
 def _run(*options: object) -> tuple[float | None, float]:
-    """A run in a process and folder of its own: its peak memory in MB, and the seconds of its training."""
+    """A run in a process and folder of its own: its peak memory in MB, and the seconds of its training.
+
+    Raises CorruptBenchError where it fails.
+    """
     code = (
         "import sys; from corruptbench.cli import main; from corruptbench.bench.timing import peak_memory_mb; "
         "code = main(sys.argv[1:]); print(peak_memory_mb()); sys.exit(code)"
@@ -60,7 +65,10 @@ def _run(*options: object) -> tuple[float | None, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", code, "run", "--algo", "iql", "--corrupt", "obs-random", "--no-score"]
         command += ["--out", folder, *map(str, options)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = [*done.stderr.splitlines(), *(line for line in done.stdout.splitlines() if "failed: " in line)]
+            raise CorruptBenchError(f"a run ended with {end_of(done.returncode)}{f': {said[-1]}' if said else ''}")
         (timing,) = Path(folder).glob("*/timing.json")
         seconds = float(parse_json(timing.read_text())["seconds"]["train"])
     last = done.stdout.splitlines()[-1]

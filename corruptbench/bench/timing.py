@@ -9,12 +9,13 @@ import torch
 
 
 def rate(steps: Callable[[int], object], seconds: float, count: int = 10) -> float:
-    """Steps per second; ``steps(n)`` takes n of them."""
-    taken, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
+    """Steps per second, ``count`` of them at least; ``steps(n)`` takes n of them."""
+    taken, begin, passed = 0, time.perf_counter(), 0.0
+    while not taken or passed < seconds:
         steps(count)
         taken += count
-    return taken / (time.perf_counter() - begin)
+        passed = time.perf_counter() - begin
+    return taken / passed
 
 
 def matrix_rate(products: int = 200) -> float:

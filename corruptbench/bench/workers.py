@@ -6,29 +6,34 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from corruptbench.bench.parts import child
+from corruptbench.bench.processes import child, heard
 from corruptbench.bench.timing import rate
 from corruptbench.data import load
 from corruptbench.optimizers import optimizer_for
 from corruptbench.registry import ALGORITHMS
 from corruptbench.train import Learner
 
+NAME = "rate iql"
+"""Of what a worker measures."""
+
 
 def workers(*, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
     """Updates per second of two runs together; nothing where there is one core."""
     if (os.cpu_count() or 1) < 2:
         return []
-    wanted = {"name": "rate iql", "dataset": dataset, "engine": engine, "seconds": seconds, "rounds": rounds}
+    wanted = {"name": NAME, "dataset": dataset, "engine": engine, "seconds": seconds, "rounds": rounds}
     children = [child(wanted) for _ in range(2)]
-    for process in children:
-        assert process.stdout
-        process.stdout.readline()  # compiled and warm
     alone, together = [], []
-    for _ in range(rounds):
-        alone.append(_ask(children[:1])[0])
-        together.append(sum(_ask(children)))
-    for process in children:
-        process.communicate()
+    try:
+        for process in children:
+            heard(process, NAME)  # compiled and warm
+        for _ in range(rounds):
+            alone.append(_ask(children[:1])[0])
+            together.append(sum(_ask(children)))
+    finally:
+        for process in children:
+            process.kill()
+            process.communicate()
     ratio = statistics.median(two / one for two, one in zip(together, alone, strict=True))
     return [
         {
@@ -46,7 +51,7 @@ def one(name: str, *, dataset: str, engine: str, seconds: float, rounds: int) ->
     agent = ALGORITHMS.get(name)()
     learner = Learner(agent, optimizer_for(agent, "adam"), load(dataset), seed=0, steps=1_000_000, engine=engine)
     learner.advance(20)
-    print("ready", flush=True)
+    print(json.dumps("ready"), flush=True)
     while True:
         try:
             input()
@@ -59,4 +64,4 @@ def _ask(children: Sequence[Any]) -> list[float]:
     for process in children:
         process.stdin.write("\n")
         process.stdin.flush()
-    return [float(process.stdout.readline()) for process in children]
+    return [float(heard(process, NAME)) for process in children]

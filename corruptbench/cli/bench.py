@@ -9,6 +9,9 @@ from corruptbench.cli.parser import Parser
 from corruptbench.errors import DataError, UsageError
 from corruptbench.store import parse_json
 
+SHORTEST, LONGEST = 0.01, 3600.0
+"""Seconds of one measurement; ten steps are timed in any case."""
+
 
 def main(arguments: Sequence[str]) -> int:
     from corruptbench.bench import PARTS, check, here, machine, measure
@@ -25,8 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--against", type=Path, metavar="FILE", help="an earlier --json to compare with")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
-    if options.seconds <= 0 or options.rounds < 1:
-        raise UsageError("--seconds must be above 0 and --rounds 1 and above")
+    if not SHORTEST <= options.seconds <= LONGEST:
+        raise UsageError(f"--seconds is {options.seconds:g}, allowed is {SHORTEST:g} to {LONGEST:g}")
+    if options.rounds < 1:
+        raise UsageError(f"--rounds is {options.rounds}, allowed is 1 and above")
     parts = options.parts or here()
     check(parts, options.dataset)
     earlier = {} if options.against is None else earlier_values(options.against)
