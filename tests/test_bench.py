@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import reference_learning as reference
@@ -11,11 +13,13 @@ import torch
 from builders import random_dataset
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from corruptbench.bench import PARTS, optimizing, processes, start, training, workers
+from corruptbench import bench
+from corruptbench.bench import PARTS, earlier, optimizing, parts, processes, start, training, workers
 from corruptbench.bench.__main__ import main as process_main
 from corruptbench.bench.plain import PlainLearner
 from corruptbench.bench.timing import matrix_rate, median_ratio, rate
 from corruptbench.cli import main
+from corruptbench.cli.bench import line
 from corruptbench.errors import CorruptBenchError, DataError
 from corruptbench.once import Once
 from corruptbench.optimizers import OPTIMIZERS, optimizer_for
@@ -269,12 +273,86 @@ def test_bench_prints_a_table_and_json_that_it_can_compare_with(tmp_path, capsys
     assert found["machine"]["cores"] >= 1
     assert found["machine"]["versions"]["torch"]
 
+    assert found["settings"].keys() == {"dataset", "engine", "seconds", "rounds", "threads"}
+
     row["value"] = 1e6
     (tmp_path / "earlier.json").write_text(json.dumps(found))
     assert main(["bench", "loading", "--rounds", "1", "--against", str(tmp_path / "earlier.json")]) == 0
     printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == "earlier result: same machine, versions and settings"
     assert printed[-1].startswith("load hopper-replay")
-    assert printed[-1].endswith("0.00 x")
+    assert printed[-1].endswith("0.00 x, better")
+
+
+def result_of(*rows):
+    """What ``bench --json`` writes, on a machine of 1998."""
+    versions = {"corruptbench": "0.2.0", "torch": "2.10.0"}
+    machine = {"processor": "Pentium", "cores": 1, "capability": "MMX", "gpu": None, "versions": versions}
+    settings = {"dataset": "hopper-replay", "engine": "eager", "seconds": 3.0, "rounds": 5, "threads": 1}
+    return {"machine": machine, "settings": settings, "rows": [dict(row) for row in rows]}
+
+
+ROW = {"what": "load hopper-replay", "value": 2.0, "unit": "s"}
+
+
+def test_what_differs_between_two_results_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(parts, "rows_of", lambda wanted: [ROW])
+    here = {**result_of()["machine"], "processor": "Athlon", "versions": {"corruptbench": "0.2.0", "torch": "2.11.0"}}
+    monkeypatch.setattr(bench, "machine", lambda: here)
+    path = tmp_path / "earlier.json"
+    path.write_text(json.dumps(result_of({**ROW, "value": 1.0})))
+    command = ["bench", "loading", "--engine", "eager", "--seconds", "0.5", "--against", str(path)]
+    assert main(command) == 0
+    differs = [
+        "processor was 'Pentium' and is 'Athlon'",
+        "torch was '2.10.0' and is '2.11.0'",
+        "seconds was 3.0 and is 0.5",
+    ]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == f"earlier result: {', '.join(differs)}"
+    assert printed[-1].endswith("2.00 x, worse")
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differs_from_earlier"] == differs
+
+
+@pytest.mark.parametrize("name", ["dataset", "engine", "seconds", "rounds", "threads", "gpu", "cores", "capability"])
+def test_each_setting_counts_in_a_comparison(name):
+    then, now = (earlier.conditions(result_of()["machine"], result_of()["settings"]) for _ in range(2))
+    now[name] = "another"
+    (differs,) = earlier.Earlier(then, {}).differences(now)
+    assert differs.startswith(f"{name} was ")
+
+
+@pytest.mark.parametrize(
+    ("unit", "times", "judged"),
+    [
+        ("steps/s", 1.2, "better"),
+        ("rows/s", 0.8, "worse"),
+        ("s", 1.2, "worse"),
+        ("ms", 0.8, "better"),
+        ("MB at its peak", 1.2, "worse"),
+        ("MB at its peak", 0.8, "better"),
+        ("s", 1.004, "same"),
+    ],
+)
+def test_better_is_more_a_second_and_fewer_seconds_or_bytes(unit, times, judged):
+    row = {"what": "it", "value": 10 * times, "unit": unit}
+    found = earlier.Earlier({}, {("it", unit): 10.0}).beside(row)
+    assert found == {"times_earlier": pytest.approx(times), "than_earlier": judged}
+    assert line({**row, **found}).endswith(f"{times:.2f} x" + (f", {judged}" if judged != "same" else ""))
+
+
+def test_only_what_has_two_values_of_a_unit_is_compared():
+    found = earlier.Earlier({}, {("it", "s"): 10.0})
+    for row in ({"value": None, "unit": "s"}, {"value": 1.0, "unit": "ms"}):
+        assert found.beside({"what": "it", **row}) == {}
+    assert found.beside({"what": "another", "value": 1.0, "unit": "s"}) == {}
+
+
+def test_of_every_unit_it_is_known_what_is_better():
+    """Also of a measurement that somebody adds."""
+    text = "".join(path.read_text("utf-8") for path in Path(parts.__file__).parent.glob("*.py"))
+    assert set(re.findall(r'"unit": "([^"]+)"', text)) == set(earlier.MORE_IS_BETTER)
 
 
 @pytest.mark.parametrize(
@@ -305,12 +383,42 @@ def test_wrong_input(arguments, code, text, capsys):
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"rows": [{"what": "x"}]}', '{"rows": [1]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"rows": [{"what": "x"}]}', '{"rows": [1]}'),
+        json.dumps({"rows": [ROW]}),
+        json.dumps({**result_of(), "rows": {}}),
+        json.dumps(result_of({**ROW, "unit": "furlongs"})),
+        json.dumps(result_of({**ROW, "what": []})),
+        json.dumps({**result_of(ROW), "settings": {"seconds": [1]}}),
+        json.dumps({**result_of(ROW), "machine": {"versions": 3}}),
+        json.dumps({**result_of(ROW), "machine": []}),
+    ],
+)
 def test_against_something_else(content, tmp_path, capsys):
     path = tmp_path / "other.json"
     path.write_text(content)
     assert main(["bench", "loading", "--against", str(path)]) == 3
     assert f"--against {path}: not what bench --json writes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([], "no row with a value is in it"),
+        ([{**ROW, "value": None}], "no row with a value is in it"),
+        *(
+            ([{**ROW, "value": value}], f"'load hopper-replay' is {told}, allowed is any number above 0")
+            for value, told in ((-2.0, "-2.0"), (0, "0"), (True, "true"), ("2.0", "'2.0'"), ([2], "[2]"))
+        ),
+    ],
+)
+def test_against_values_that_nobody_measures(rows, text, tmp_path, capsys):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(result_of(*rows)))
+    assert main(["bench", "loading", "--against", str(path)]) == 3
+    assert capsys.readouterr().err == f"corruptbench bench: --against {path}: {text}\n"
 
 
 def test_every_measurement_has_a_name():

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.cli.parser import Parser
-from corruptbench.errors import DataError, UsageError
-from corruptbench.store import parse_json
+from corruptbench.errors import UsageError
 
 SHORTEST, LONGEST = 0.01, 3600.0
 """Seconds of one measurement; ten steps are timed in any case."""
@@ -15,6 +14,8 @@ SHORTEST, LONGEST = 0.01, 3600.0
 
 def main(arguments: Sequence[str]) -> int:
     from corruptbench.bench import PARTS, check, here, machine, measure
+    from corruptbench.bench.earlier import Earlier, conditions
+    from corruptbench.bench.processes import THREADS
     from corruptbench.engine import ENGINES, resolve_engine
 
     parser = Parser("corruptbench bench", "How fast this machine is, beside the field's usual code and its own limit.")
@@ -34,26 +35,39 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--rounds is {options.rounds}, allowed is 1 and above")
     parts = options.parts or here()
     check(parts, options.dataset)
-    earlier = {} if options.against is None else earlier_values(options.against)
+    earlier = None if options.against is None else Earlier.read(options.against)
 
-    about = machine()
-    rows = []
+    settings = {
+        "dataset": options.dataset,
+        "engine": resolve_engine(options.engine),
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+    }
+    result: dict[str, Any] = {"machine": machine(), "settings": {**settings, "threads": THREADS}, "rows": []}
+    if earlier is not None:
+        result["differs_from_earlier"] = earlier.differences(conditions(result["machine"], result["settings"]))
     if not options.json:
-        print(f"{about['processor']}, {about['cores']} cores, {about['capability']}, one thread a run")
-        print(HEAD.rstrip(), flush=True)
-    engine = resolve_engine(options.engine)
-    for row in measure(parts, options.dataset, engine, options.seconds, options.rounds):
-        if row["what"] in earlier:
-            row["times_earlier"] = row["value"] / earlier[row["what"]]
-        rows.append(row)
+        print(head(result), flush=True)
+    for row in measure(parts, **settings):
+        result["rows"].append({**row, **(earlier.beside(row) if earlier else {})})
         if not options.json:
-            print(line(row), flush=True)
+            print(line(result["rows"][-1]), flush=True)
     if options.json:
-        print(json.dumps({"machine": about, "rows": rows}, indent=1))
+        print(json.dumps(result, indent=1))
     return 0
 
 
 HEAD = f"{'':<31} {'':>8} {'':<14} {'ratio':>6}  {'to':<17} {'of mm':>6} {'memory':>8} {'1st step':>8} {'earlier':>8}"
+
+
+def head(result: dict[str, Any]) -> str:
+    """What stands above the rows: the machine, what differs from an earlier result, and the columns."""
+    about = result["machine"]
+    lines = [f"{about['processor']}, {about['cores']} cores, {about['capability']}, one thread a run"]
+    if "differs_from_earlier" in result:
+        differs = ", ".join(result["differs_from_earlier"])
+        lines.append(f"earlier result: {differs or 'same machine, versions and settings'}")
+    return "\n".join([*lines, HEAD.rstrip()])
 
 
 def line(row: dict[str, Any]) -> str:
@@ -64,19 +78,10 @@ def line(row: dict[str, Any]) -> str:
 
     value = row["value"]
     number = "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+    judged = row.get("than_earlier", "same")
     return (
         f"{row['what']:<31} {number:>8} {row['unit']:<14} {shown('ratio', '{:.2f}'):>6}  {row.get('beside', ''):<17} "
         f"{shown('share_of_matrix_rate', '{:.0%}'):>6} {shown('memory_mb', '{:.0f} MB'):>8} "
         f"{shown('first_step_s', '{:.1f} s'):>8} {shown('times_earlier', '{:.2f} x'):>8}"
+        f"{'' if judged == 'same' else f', {judged}'}"
     ).rstrip()
-
-
-def earlier_values(path: Path) -> dict[str, float]:
-    """Value by what was measured, from a file that ``bench --json`` wrote."""
-    try:
-        rows = parse_json(path.read_text("utf-8"))["rows"]
-        return {str(row["what"]): float(row["value"]) for row in rows if row["value"]}
-    except OSError as error:
-        raise UsageError(f"--against {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"--against {path}: not what bench --json writes: {type(error).__name__} {error}") from error
