@@ -366,12 +366,6 @@ def test_of_every_unit_it_is_known_what_is_better():
         ),
         *((["--seconds", text], 2, f"--seconds is {text}, allowed is 0.01 to 3600") for text in LENGTHS),
         (["--rounds", "0"], 2, "--rounds is 0, allowed is 1 and above"),
-        pytest.param(
-            ["gpu"],
-            2,
-            "part 'gpu': PyTorch sees no GPU here; parts without one are training, ",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU"),
-        ),
         (["--dataset", "hoper-replay", "loading"], 2, "unknown dataset 'hoper-replay'"),
         (["--against", "/nowhere.json", "loading"], 2, "--against /nowhere.json: No such file or directory"),
     ],
@@ -419,6 +413,28 @@ def test_against_values_that_nobody_measures(rows, text, tmp_path, capsys):
     path.write_text(json.dumps(result_of(*rows)))
     assert main(["bench", "loading", "--against", str(path)]) == 3
     assert capsys.readouterr().err == f"corruptbench bench: --against {path}: {text}\n"
+
+
+@pytest.mark.parametrize("asked", [["gpu", "loading"], []])
+def test_a_gpu_that_is_not_there_is_not_measured(asked, monkeypatch, capsys):
+    wanted = []
+    monkeypatch.setattr(parts, "rows_of", lambda settings: wanted.append(settings["name"]) or [])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["bench", *asked]) == 0
+    assert [text for text in capsys.readouterr().out.splitlines() if "GPU" in text] == [
+        "train on a GPU                  not measured: no GPU"
+    ]
+    assert "load" in wanted
+    assert not [name for name in wanted if name.startswith("gpu")]
+    assert main(["bench", *asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == [
+        {"what": "train on a GPU", "value": None, "unit": "steps/s", "not_measured": "no GPU"}
+    ]
+
+
+def test_the_page_says_of_a_gpu_what_bench_says():
+    text = (Path(__file__).parent.parent / "docs" / "performance.md").read_text("utf-8")
+    assert "not measured: no GPU" in text
 
 
 def test_every_measurement_has_a_name():

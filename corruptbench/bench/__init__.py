@@ -4,6 +4,6 @@ Absolute figures drift, ratios hold. Every part is measured in a process of its 
 and no part warms another's caches.
 """
 
-from corruptbench.bench.parts import PARTS, check, here, machine, measure
+from corruptbench.bench.parts import PARTS, check, machine, measure
 
-__all__ = ["PARTS", "check", "here", "machine", "measure"]
+__all__ = ["PARTS", "check", "machine", "measure"]

@@ -13,13 +13,13 @@ SHORTEST, LONGEST = 0.01, 3600.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    from corruptbench.bench import PARTS, check, here, machine, measure
+    from corruptbench.bench import PARTS, check, machine, measure
     from corruptbench.bench.earlier import Earlier, conditions
     from corruptbench.bench.processes import THREADS
     from corruptbench.engine import ENGINES, resolve_engine
 
     parser = Parser("corruptbench bench", "How fast this machine is, beside the field's usual code and its own limit.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all there can be)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--dataset", default="hopper-replay", help="shipped dataset that is trained on")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="compiled where there is a C++ compiler")
     parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--seconds is {options.seconds:g}, allowed is {SHORTEST:g} to {LONGEST:g}")
     if options.rounds < 1:
         raise UsageError(f"--rounds is {options.rounds}, allowed is 1 and above")
-    parts = options.parts or here()
+    parts = options.parts or list(PARTS)
     check(parts, options.dataset)
     earlier = None if options.against is None else Earlier.read(options.against)
 
@@ -76,6 +76,8 @@ def line(row: dict[str, Any]) -> str:
     def shown(name: str, form: str) -> str:
         return "" if row.get(name) is None else form.format(row[name])
 
+    if "not_measured" in row:
+        return f"{row['what']:<31} not measured: {row['not_measured']}"
     value = row["value"]
     number = "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
     judged = row.get("than_earlier", "same")
