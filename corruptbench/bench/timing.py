@@ -11,7 +11,7 @@ import torch
 def rate(steps: Callable[[int], object], seconds: float, count: int = 10) -> float:
     """Steps per second, ``count`` of them at least; ``steps(n)`` takes n of them."""
     taken, begin, passed = 0, time.perf_counter(), 0.0
-    while not taken or passed < seconds:
+    while passed < seconds:
         steps(count)
         taken += count
         passed = time.perf_counter() - begin
