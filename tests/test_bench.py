@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,32 @@ def test_the_plain_version_takes_the_same_steps(case):
         for g in learner.state
     }
     assert reference.relative_distance(found, learner.state) <= 1e-5
+
+
+@pytest.mark.parametrize("case", ["riql", "riql+sam"])
+def test_the_plain_version_bounds_its_targets(case):
+    """Targets far beyond -100 and 1000, and critics whose values are near the bounds: elsewhere only signs count."""
+    agent, dataset = ALGORITHMS.get("riql")(), random_dataset()
+    dataset = replace(dataset, rewards=3_000 * dataset.rewards)
+    optimizer = optimizer_for(agent, "sam" if case.endswith("sam") else "adam")
+    learner = Learner(agent, optimizer, dataset, seed=1, steps=50, engine="eager")
+    for group in ("critic", "target_critic"):
+        learner.state[group][-1][:2] += 1000
+        learner.state[group][-1][2:] -= 100
+    plain = PlainLearner("riql", dataset, sam=case.endswith("sam"), steps=50)
+    take_weights(plain, learner.state)
+    before = [p.clone() for p in learner.state["critic"]]
+    for step in (1, 2, 3):
+        batch = learner.batch(step)
+        assert batch.rewards.min() < -1000
+        assert batch.rewards.max() > 5000
+        plain.step(*batch)
+    learner.advance(3)
+    theirs = [p.detach().reshape(q.shape) for p, q in zip(weights_of(plain)["critic"], before, strict=True)]
+    moved, expected = (
+        {"critic": [p - q for p, q in zip(after, before, strict=True)]} for after in (theirs, learner.state["critic"])
+    )
+    assert reference.relative_distance(moved, expected) <= 1e-3
 
 
 def test_the_plain_version_moves_at_all():
@@ -172,10 +199,6 @@ def test_a_row_of_training(capsys):
     assert row["engine"] == "eager"
     assert row["ratio"] > 0
     assert 0 < row["share_of_matrix_rate"] < 1.5
-    # the plain version's rate from the row: IQL's 0.52 GFLOP a step at this share
-    assert row["value"] / row["ratio"] == pytest.approx(
-        row["plain_share_of_matrix_rate"] / row["share_of_matrix_rate"] * row["value"], rel=1e-6
-    )
 
 
 def test_each_optimizers_step_stands_beside_adams():
@@ -364,7 +387,7 @@ def test_of_every_unit_it_is_known_what_is_better():
             "unknown part 'trainin': known are attack, evaluation, gpu, loading, optimizers, population, sharpness, "
             "start, training, workers",
         ),
-        *((["--seconds", text], 2, f"--seconds is {text}, allowed is 0.01 to 3600") for text in LENGTHS),
+        *((["loading", "--seconds", text], 2, f"--seconds is {text}, allowed is 0.01 to 3600") for text in LENGTHS),
         (["--rounds", "0"], 2, "--rounds is 0, allowed is 1 and above"),
         (["--dataset", "hoper-replay", "loading"], 2, "unknown dataset 'hoper-replay'"),
         (["--against", "/nowhere.json", "loading"], 2, "--against /nowhere.json: No such file or directory"),
