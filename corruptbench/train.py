@@ -178,9 +178,8 @@ class Learner:
     def drawn(self, update: int) -> tuple[Tensor, Tensor]:
         """Rows and rates of one update, drawn some updates ahead: what draws them leaves the caches in every step."""
         if update not in self._drawn:
-            self._drawn = {
-                number: (self.indices(number), self.rates(number)) for number in range(update, update + AHEAD)
-            }
+            ahead = range(update, update + AHEAD)
+            self._drawn = {number: (self.indices(number), self.rates(number)) for number in ahead}
         return self._drawn[update]
 
     def indices(self, update: int) -> Tensor:
