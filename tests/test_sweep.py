@@ -34,7 +34,7 @@ from corruptbench.suites import suite, suite_names
 from corruptbench.sweep import sweep as sweeping
 from corruptbench.sweep.cluster import _receive, connect
 from corruptbench.sweep.jobs import Job, chosen, jobs
-from corruptbench.sweep.pace import Pace, disk, hours, measured
+from corruptbench.sweep.pace import Pace, disk, hours, in_words, measured
 from corruptbench.sweep.sweep import RETRIES, sweep
 from corruptbench.tables.listing import SUMMARY, read_csv
 
@@ -566,6 +566,13 @@ def test_hours_and_disk_by_hand():
     assert hours(todo, paces, 1) == pytest.approx((10 + 20 + usual) / 3600)
     assert hours(todo, paces, 2) == pytest.approx((10 + 20 + usual) / 7200)
     assert hours(todo, {}, 1) is None
+    assert [in_words(value) for value in (0.0, 0.5, 0.999, 1.0, 26.04)] == [
+        "0 min",
+        "30 min",
+        "60 min",
+        "1.0 h",
+        "26.0 h",
+    ]
     states = {"bc": 10, "iql": 20, "riql": 30}
     assert disk(todo, states, 2) == 60 + 2 * 4 * 30
     attacked = [replace(one, request=replace(one.request, corrupt="obs-adv")) for one in todo]

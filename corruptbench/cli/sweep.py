@@ -180,7 +180,7 @@ def launcher(options: argparse.Namespace, setup):  # type: ignore[no-untyped-def
 
 def foretold(jobs, setup, out: Path, workers: int) -> str:  # type: ignore[no-untyped-def]
     """Runs, steps, hours and disk of what is still to be done."""
-    from corruptbench.sweep.pace import disk, hours, learner_of, measured, tried_out
+    from corruptbench.sweep.pace import disk, hours, in_words, learner_of, measured, tried_out
 
     left = [job for job in jobs if job.record is None]
     paces, states = measured(jobs, out), {}
@@ -191,20 +191,18 @@ def foretold(jobs, setup, out: Path, workers: int) -> str:  # type: ignore[no-un
             if job.learner not in paces:
                 print(f"trying out {job.learner} for a few seconds", file=sys.stderr)
                 paces[job.learner] = tried_out(learner)
-    lines = [f"{'learner':<20} {'runs':>6} {'steps':>14} {'steps/s':>8} {'hours':>7}"]
+    lines = [f"{'learner':<20} {'runs':>6} {'steps':>14} {'steps/s':>8} {'time':>8}"]
     for name in states:
         own = [job for job in left if job.learner == name]
-        steps = sum(job.request.steps for job in own)
-        lines.append(
-            f"{name:<20} {len(own):>6} {steps:>14,} {1 / paces[name].step:>8.0f} {hours(own, paces, 1) or 0:>7.1f}"
-        )
+        steps, time = sum(job.request.steps for job in own), in_words(hours(own, paces, 1) or 0.0)
+        lines.append(f"{name:<20} {len(own):>6} {steps:>14,} {1 / paces[name].step:>8.0f} {time:>8}")
     folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
     total = hours(left, paces, workers) or 0.0
     surrogates = {job.request.dataset for job in left if job.run_id is None}
     lines += [
         "",
         f"to do: {len(left)} of {len(jobs)} runs, {sum(job.request.steps for job in left):,} steps",
-        f"time: about {total:.1f} hours with {workers} worker{'s' * (workers > 1)}, if this machine keeps its pace",
+        f"time: about {in_words(total)} with {workers} worker{'s' * (workers > 1)}, if this machine keeps its pace",
         f"disk: up to {disk(left, states, workers) / 1e6:,.0f} MB, {shutil.disk_usage(folder).free / 1e6:,.0f} MB free",
         *(f"a surrogate of {name} is trained first" for name in sorted(surrogates)),
     ]

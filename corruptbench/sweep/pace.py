@@ -74,6 +74,11 @@ def hours(jobs: Iterable[Job], paces: Mapping[str, Pace], workers: int) -> float
     return sum(paces.get(job.learner, usual).seconds(job.request) for job in jobs) / workers / 3600
 
 
+def in_words(hours: float) -> str:
+    """``1.5 h``, and ``40 min`` below one hour."""
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
 def disk(jobs: Sequence[Job], states: Mapping[str, int], workers: int) -> int:
     """Bytes that jobs write at most: results, the checkpoints of those under way, and cached attacks.
 

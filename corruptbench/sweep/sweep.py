@@ -12,7 +12,7 @@ from corruptbench.records import RECORD, RunRecord
 from corruptbench.stopping import SIGNALS
 from corruptbench.store import check_manifest
 from corruptbench.sweep.jobs import Job
-from corruptbench.sweep.pace import hours, measured
+from corruptbench.sweep.pace import hours, in_words, measured
 from corruptbench.workers import as_they_end
 
 Launcher = Callable[[Sequence[Job]], Generator[tuple[int, int], None, None]]
@@ -119,7 +119,7 @@ class _View:
 
     def say(self, text: str) -> None:
         rest = hours(self.left, measured((each.job for each in self.swept), self.out), self.workers)
-        about = "" if not rest else f", about {rest:.1f} h left" if rest >= 1 else f", about {60 * rest:.0f} min left"
+        about = f", about {in_words(rest)} left" if rest else ""
         self.bar.write(f"[{len(self.swept) - len(self.left)}/{len(self.swept)}{about}] {text}", file=sys.stderr)
 
     def show(self) -> None:
