@@ -11,7 +11,7 @@ from corruptbench.batches import Table
 from corruptbench.engine import Update, choose_update
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.step import Numbers, Step
-from corruptbench.train import CHECK_EVERY, Learner
+from corruptbench.train import AHEAD, CHECK_EVERY, Learner
 
 
 class Population:
@@ -57,6 +57,7 @@ class Population:
             self.values[i, : len(member.table)] = member.table.values
             member.table = dataclasses.replace(member.table, values=self.values[i, : len(member.table)])
         self.offsets = rows * torch.arange(len(members), device=device)[:, None]
+        self._drawn: dict[int, tuple[Tensor, Tensor]] = {}
         self.engine: str
         self.update: Update
         choose_update(self, engine, f"a population of {first.agent.name}", self.device.type)
@@ -87,11 +88,19 @@ class Population:
 
     def inputs(self, update: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Rows ``(M, batch)``, rates ``(3 + n, M, 1)`` and noise ``(M, P)`` by objective of one update."""
-        rows, numbers = zip(*(member.drawn(update) for member in self.members), strict=True)
-        indices, rates = torch.stack(rows), torch.stack(numbers, 1)
         drawn = [member.noise(update) for member in self.members]
         noise = {name: torch.stack([own[name] for own in drawn]).to(self.device) for name in drawn[0]}
-        return indices.to(self.device), rates.to(self.device), noise
+        return *self.drawn(update), noise
+
+    def drawn(self, update: int) -> tuple[Tensor, Tensor]:
+        """Rows and rates of one update, brought to the device with those of the next: the host waits for each move."""
+        if update not in self._drawn:
+            ahead = range(update, update + AHEAD)
+            found = [[member.drawn(number) for member in self.members] for number in ahead]
+            rows = torch.stack([torch.stack([own for own, _ in members]) for members in found])
+            rates = torch.stack([torch.stack([own for _, own in members], 1) for members in found])
+            self._drawn = dict(zip(ahead, zip(rows.to(self.device), rates.to(self.device), strict=True), strict=True))
+        return self._drawn[update]
 
     def tell(self) -> None:
         """Gives the members that stand their losses."""

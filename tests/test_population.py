@@ -16,7 +16,7 @@ from corruptbench.optimizers import OPTIMIZERS, optimizer_for
 from corruptbench.optimizers.perturbed import Perturbed
 from corruptbench.population import Population, differing
 from corruptbench.registry import ALGORITHMS
-from corruptbench.train import Learner
+from corruptbench.train import AHEAD, Learner
 
 F64 = torch.float64
 MEMBERS = 3
@@ -126,6 +126,18 @@ def test_the_compiled_population_stays_near_for_50_steps():
     for single, inside in zip(alone, together, strict=True):
         single.advance(50)
         assert reference.relative_distance(inside.state, single.state) <= 1e-4
+
+
+def test_batches_of_several_updates_come_to_the_device_together():
+    """The host waits for each move; what an update gets is what its members would draw."""
+    together = members("iql")
+    population = Population(together, engine="eager")
+    drawn = {update: population.drawn(update) for update in (7, 8, AHEAD + 6, AHEAD + 7)}
+    for update, (rows, rates) in drawn.items():
+        assert torch.equal(rows, torch.stack([one.indices(update) for one in together]))
+        assert torch.equal(rates, torch.stack([one.rates(update) for one in together], 1))
+    blocks = [found[0].untyped_storage().data_ptr() for found in drawn.values()]
+    assert blocks[0] == blocks[1] == blocks[2] != blocks[3]
 
 
 @pytest.mark.parametrize(("name", "optimizer"), [("bc", "adam"), ("riql", "sam"), *(("iql", o) for o in OPTIMIZERS)])
