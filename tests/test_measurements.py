@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from corruptbench.bench import attack, evaluation, processes, start, timing, training, workers
+from corruptbench.bench import PARTS, attack, evaluation, processes, start, timing, training, workers
 from corruptbench.bench.__main__ import main as process_main
 from corruptbench.bench.plain import PlainLearner
 from corruptbench.population import Population
@@ -129,6 +129,12 @@ def test_a_populations_rate_is_that_of_all_its_members(monkeypatch):
     assert isinstance(populations[0], Population)
     assert len(populations[0].members) == 4
     assert (row["what"], row["value"], row["ratio"]) == ("train 4 bc as a population", 24.0, 2.4)
+
+
+def test_populations_of_every_case_are_measured_with_what_it_names():
+    assert {name.partition(" ")[2] for name in PARTS["population"]} == {"iql", "iql+sam", "riql", "riql+sam"}
+    optimizers = [training._member(case, "hopper-replay", 0, "eager").optimizer.name for case in ("iql", "iql+sam")]
+    assert optimizers == ["adam", "sam"]
 
 
 def test_on_a_gpu_too_and_memory_is_the_gpus(monkeypatch):

@@ -23,16 +23,14 @@ MEMBERS, MEMBERS_ON_GPU = 4, 64
 def training(case: str, *, dataset: str, engine: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
     """``case`` is ``iql``, ``riql``, ``iql+sam`` or ``riql+sam``; one row."""
     name, _, sam = case.partition("+")
-    data = load(dataset)
-    agent = ALGORITHMS.get(name)()
-    learner = Learner(agent, optimizer_for(agent, "sam" if sam else "adam"), data, seed=0, steps=STEPS, engine=engine)
+    learner = _member(case, dataset, 0, engine)
     begin = time.perf_counter()
     learner.advance(1)
     compiling = time.perf_counter() - begin
     learner.advance(20)
     memory = peak_memory_mb()
     torch.manual_seed(0)
-    plain = PlainLearner(name, data, sam=bool(sam), steps=STEPS)
+    plain = PlainLearner(name, load(dataset), sam=bool(sam), steps=STEPS)
     with FlopCounterMode(display=False) as counter:
         plain.update(1)
     flop = counter.get_total_flops()
@@ -101,8 +99,11 @@ def _on_gpu(case: str, dataset: str, members: int, engine: str, seconds: float, 
 
 
 def _member(case: str, dataset: str, seed: int, engine: str) -> Learner:
-    agent = ALGORITHMS.get(case)()
-    return Learner(agent, optimizer_for(agent, "adam"), load(dataset), seed=seed, steps=STEPS, engine=engine)
+    name, _, optimizer = case.partition("+")
+    agent = ALGORITHMS.get(name)()
+    return Learner(
+        agent, optimizer_for(agent, optimizer or "adam"), load(dataset), seed=seed, steps=STEPS, engine=engine
+    )
 
 
 def _together(case: str, dataset: str, members: int, engine: str, device: str) -> tuple[Population, float]:
