@@ -25,14 +25,14 @@ from corruptbench.cli import run as run_verb
 from corruptbench.cli.sweep import launcher
 from corruptbench.errors import IntegrityError, ResourceError, UsageError
 from corruptbench.learners import learner_text
-from corruptbench.records import read_records
+from corruptbench.records import RECORD, RunRecord, read_records
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.request import RunRequest
 from corruptbench.run import execute, plan, under_way
-from corruptbench.store import publish
+from corruptbench.store import key_of, publish
 from corruptbench.suites import suite, suite_names
 from corruptbench.sweep import sweep as sweeping
-from corruptbench.sweep.cluster import _receive, connect
+from corruptbench.sweep.cluster import _receive, _task, connect
 from corruptbench.sweep.jobs import Job, chosen, jobs
 from corruptbench.sweep.pace import Pace, disk, hours, in_words, measured
 from corruptbench.sweep.sweep import RETRIES, sweep
@@ -358,6 +358,20 @@ def test_what_a_ray_worker_sends_is_published_only_if_it_is_what_its_manifest_sa
             assert not list(out.iterdir())
     _receive(out, run_id, whole)
     assert {path.name: path.read_bytes() for path in (out / run_id).iterdir()} == whole
+
+
+def test_a_run_that_lies_damaged_in_a_ray_workers_cache_is_done_again(four, small_file, tmp_path):
+    """The disk of a worker that was lost kept half of it; what it sends then is whole."""
+    job = jobs_of(four, small_file, tmp_path)[0]
+    words = [*job.command, "--no-score", "--engine", "eager"]
+    left = Path(os.environ["CORRUPTBENCH_CACHE"]) / "ray" / key_of(words) / job.run_id
+    publish(left, lambda folder: (folder / "record.json").write_text("{}"))
+    (left / "record.json").write_text("[]")
+    code, runs = _task(words)
+    assert (code, list(runs)) == (0, [job.run_id])
+    _receive(tmp_path, job.run_id, runs[job.run_id])
+    assert RunRecord.read(tmp_path / job.run_id / RECORD).step == 40
+    assert not left.exists()
 
 
 def test_a_ray_cluster_whose_worker_is_killed(four, small_file, tmp_path, reference):

@@ -87,15 +87,19 @@ def on_ray(
 def _task(arguments: Sequence[str]) -> tuple[int, dict[str, dict[str, bytes]]]:
     """One command on a worker: its exit code, and what it left, as run id -> file name -> content."""
     out = without_links(cache(), cache() / "ray" / key_of(list(arguments)))
+    for folder in _runs(out):
+        if any(findings(folder)):  # left by a worker that was lost: refused by the command, and never done again
+            remove(folder)
     with closing(as_they_end([[*arguments, "--out", str(out)]], 1)) as ends:
         ((_, code),) = ends
-    runs = {}
-    for folder in out.glob("*/"):
-        if RUN_ID.fullmatch(folder.name):
-            runs[folder.name] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    runs = {folder.name: {path.name: path.read_bytes() for path in folder.iterdir()} for folder in _runs(out)}
     if code in (0, 1):
         remove(out)
     return code, runs
+
+
+def _runs(out: Path) -> list[Path]:
+    return [folder for folder in out.glob("*/") if RUN_ID.fullmatch(folder.name)]
 
 
 def _receive(out: Path, run_id: str, files: Mapping[str, bytes]) -> None:

@@ -113,7 +113,7 @@ def read_csv(text: str, where: str = "table", columns: Sequence[str] = RUNS, val
     except csv.Error as error:
         line, problem = reader.line_num, f"not readable as CSV: {error}"
     if not problem and not text.endswith("\n"):
-        problem = "it does not end, so the file may have been cut off there"
+        problem = "no line break ends it, so the file may have been cut off there; where it is whole, add one"
     if problem:
         raise DataError(f"{where}, line {line}: {problem}")
     return rows

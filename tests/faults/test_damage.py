@@ -628,7 +628,7 @@ def test_a_users_table_in_another_encoding_or_cut_off(tmp_path):
         read_table(path)
     assert str(error.value) == f"{path}, line 3: not readable as UTF-8: invalid start byte"
     path.write_text(text[:-1])
-    with pytest.raises(DataError, match=r"mine\.csv, line 3: it does not end, so the file may have been cut off"):
+    with pytest.raises(DataError, match=r"mine\.csv, line 3: no line break ends it, so the file may have been cut off"):
         read_table(path)
     path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))  # as spreadsheets write it
     assert read_table(path).rows == read_csv(text)
