@@ -8,7 +8,7 @@ from pathlib import Path
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent
 from corruptbench.corruptions.auto import members
-from corruptbench.data import home
+from corruptbench.data import home, id_of
 from corruptbench.errors import UsageError
 from corruptbench.learners import learner_fields
 from corruptbench.names import check_name
@@ -29,7 +29,7 @@ class Suite:
 
     name: str
     version: int
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...]  # as --dataset spells them
     corruptions: tuple[str, ...]  # as --corrupt spells them, ensembles among them
     algorithms: tuple[str, ...]  # as learners.py spells them
     units: int
@@ -39,6 +39,11 @@ class Suite:
     def threats(self) -> tuple[str, ...]:
         """The threat models, an ensemble's members in its place, each once."""
         return tuple(dict.fromkeys(member for text in self.corruptions for member in members(text)))
+
+    @cached_property
+    def dataset_ids(self) -> tuple[str, ...]:
+        """The datasets as records and tables call them."""
+        return tuple(dict.fromkeys(id_of(name) for name in self.datasets))
 
     def requests(self) -> Iterator[RunRequest]:
         """Every run of the suite, unit by unit, so that an unfinished one has whole units."""
@@ -50,11 +55,14 @@ class Suite:
                         yield RunRequest(**learner, corrupt=corrupt, dataset=dataset, unit=unit, steps=self.steps)
 
     def selects(self, record: RunRecord) -> bool:
-        """Whether a record lies in one of the suite's cells and units, of whatever algorithm and settings."""
+        """Whether a record lies in one of the suite's cells and units, of whatever algorithm and settings.
+
+        A dataset lies in the environment of our table; one that the table does not name lies in any.
+        """
         spec = record.spec
         return (
-            spec.dataset in self.datasets
-            and spec.environment == home(spec.dataset)
+            spec.dataset in self.dataset_ids
+            and home(spec.dataset) in (None, spec.environment)
             and spec.unit is not None
             and spec.unit in range(self.units)
             and (spec.train_seed, spec.corruption_seed) == unit_seeds(spec.unit)
@@ -82,7 +90,7 @@ class Suite:
                 preset, others = split_preset(sorted((*options, *own)))
                 rho = spec_of(optimizer).rho
                 yield {
-                    "dataset": request.dataset,
+                    "dataset": id_of(request.dataset),
                     "corruption": name,
                     "rate": f"{rate:g}",
                     "scale": f"{scale:g}",

@@ -12,7 +12,7 @@ import pytest
 from corruptbench.cli import main
 from corruptbench.cli.table import beside_the_table
 from corruptbench.environments import environment
-from corruptbench.errors import CorruptBenchError, IntegrityError, UsageError
+from corruptbench.errors import CorruptBenchError, DataError, IntegrityError, UsageError
 from corruptbench.records import RunRecord, read_records
 from corruptbench.rng import unit_seeds
 from corruptbench.spec import DEFAULT_STEPS, AlgorithmSpec, CorruptionSpec, OptimizerSpec, RunSpec
@@ -283,6 +283,29 @@ def test_a_suite_lies_in_the_environment_of_its_dataset():
     elsewhere = Environment("Hopper-v4", "")
     made = dataclasses.replace(record(), spec=dataclasses.replace(record().spec, environment=elsewhere))
     assert not TINY.selects(made)
+
+
+def test_a_suite_of_ones_own_data_selects_them_by_their_name():
+    """Wherever the file lies, and in the environment that was said: our table has none for it."""
+    own = Suite("own", 1, ("file:data/logs.hdf5",), ("obs-random",), ("iql",), units=10)
+    assert own.selects(record(dataset="file:logs.hdf5"))
+    assert own.selects(record(dataset="file:logs.hdf5", environment=environment("Hopper-v5", 0.0, 1000.0)))
+    assert not own.selects(record(dataset="file:other.hdf5"))
+    assert own.dataset_ids == ("file:logs.hdf5",)
+    files = Suite("own", 1, ("d4rl:data/hopper_medium_replay-v2.hdf5", "file:~/x.npz"), ("none",), ("iql",), units=1)
+    assert files.dataset_ids == ("d4rl:hopper-medium-replay-v2", "file:x.npz")
+
+
+def test_two_datasets_of_one_name_make_no_table():
+    made = [record(unit=unit, dataset="file:logs.hdf5", dataset_sha256=digit * 64) for unit, digit in enumerate("aab")]
+    own = Suite("own", 1, ("file:logs.hdf5",), ("obs-random",), ("iql",), units=10)
+    assert list(build(made[:2], own))
+    with pytest.raises(DataError) as error:
+        build(made, own)
+    assert str(error.value) == (
+        "suite own: its runs are on 2 datasets called file:logs.hdf5, of SHA-256 aaaaaaaaaaaaaaaa and "
+        "bbbbbbbbbbbbbbbb; files of different content need names of their own"
+    )
 
 
 def test_requests_are_the_whole_grid():

@@ -629,6 +629,23 @@ def test_what_another_folder_holds_is_not_trained_again(four, small_file, tmp_pa
     assert "to do: 3 of 4 runs" in capsys.readouterr().out
 
 
+def test_a_suite_of_ones_own_on_data_of_ones_own_has_a_table_and_a_page(small_file, tmp_path, in_turn, capsys):
+    own, out, tables = tmp_path / "own.yaml", tmp_path / "out", tmp_path / "tables"
+    own.write_text(FOUR.replace("hopper-replay", f"'file:{small_file}'").replace("bc, bc+sam", "bc"))
+    assert main(["sweep", str(own), "--env", "Hopper-v5", "--engine", "eager", "--out", str(out)]) == 0
+    source = ["--records", str(out), "--suite", str(own), "--out", str(tables)]
+    assert main(["leaderboard", "build", *source]) == 0
+    rows = read_csv((tables / "own-summary.csv").read_text(), columns=SUMMARY)
+    assert [(row["dataset"], row["corruption"], row["n"]) for row in rows] == [
+        (f"file:{small_file.name}", "none", "1"),
+        (f"file:{small_file.name}", "rew-random", "1"),
+    ]
+    assert main(["leaderboard", "report", *source]) == 0
+    assert f"file:{small_file.name}" in (tables / "index.html").read_text()
+    assert main(["leaderboard", "validate", str(out), "--suite", str(own)]) == 3
+    assert f"its dataset file:{small_file.name} has no environment in our table" in capsys.readouterr().out
+
+
 def test_a_finished_run_with_work_under_way_is_still_to_do(small_file, tmp_path):
     """Another process does it again by --force, or one was killed before it cleared its checkpoints away."""
     data = {"dataset": f"file:{small_file}", "env": "Hopper-v5"}

@@ -59,6 +59,17 @@ def home(name: str) -> Environment | None:
     return environment(card["environment"]) if card else environment_of(name)
 
 
+def id_of(name: str) -> str:
+    """What records call the dataset that ``name`` means: ``file:logs.hdf5`` for ``file:data/logs.hdf5``.
+
+    Raises UsageError for a file of D4RL's that is none.
+    """
+    source, _, rest = name.partition(":")
+    if source == "file":
+        return f"file:{expanded(rest).name}"
+    return f"d4rl:{d4rl.resolve(rest)[0].name}" if source == "d4rl" else name
+
+
 def cache() -> Path:
     """Where what was downloaded, computed or noted is kept: ``$CORRUPTBENCH_CACHE`` or ``~/.cache/corruptbench``."""
     return Path(os.environ.get("CORRUPTBENCH_CACHE") or Path.home() / ".cache" / "corruptbench")
@@ -96,12 +107,12 @@ def load_rows(
         check_file_name(path, "--dataset file:")
         if env is None:
             raise DataError(f"--dataset {name}: a file needs the environment it belongs to, as --env Hopper-v5")
-        return _flat(f"file:{path.name}", path, env, on_nonfinite, _check_sidecar(path))
+        return _flat(id_of(name), path, env, on_nonfinite, _check_sidecar(path))
     if source == "d4rl":
         entry, given = d4rl.resolve(rest)
         env = env or _known_environment(f"d4rl:{entry.name}")
         path, sha256 = d4rl.file_of(entry, given, cache=cache())
-        return _flat(f"d4rl:{entry.name}", path, env, on_nonfinite, sha256, d4rl_rows=True, horizon=entry.horizon)
+        return _flat(id_of(name), path, env, on_nonfinite, sha256, d4rl_rows=True, horizon=entry.horizon)
     if not download:
         minari.require(rest)
     env = env or _known_environment(name)  # before anything is downloaded

@@ -76,7 +76,7 @@ class Section:
         """One for each dataset that has a run."""
         threats = list(dict.fromkeys(Threat.of(row) for row in self.suite.rows()))
         shown = [row for row in self.summary if learner(row) in self.learners]
-        rows = {name: [row for row in shown if row["dataset"] == name] for name in self.suite.datasets}
+        rows = {name: [row for row in shown if row["dataset"] == name] for name in self.suite.dataset_ids}
         return tuple(grid(found, self.learners, threats, self.change) for found in rows.values() if found)
 
     def change(self, row: Row) -> Change | None:

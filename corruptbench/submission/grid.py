@@ -12,9 +12,9 @@ def suite_only(submission: Submission) -> Found:
     suite = submission.suite
     for run in submission.runs:
         spec = run.spec
-        if spec.dataset not in suite.datasets:
-            hint = nearest(spec.dataset, suite.datasets)
-            yield run.name, f"its dataset is {spec.dataset}, and {suite.name} has {', '.join(suite.datasets)}{hint}"
+        if spec.dataset not in suite.dataset_ids:
+            hint = nearest(spec.dataset, suite.dataset_ids)
+            yield run.name, f"its dataset is {spec.dataset}, and {suite.name} has {', '.join(suite.dataset_ids)}{hint}"
         elif run.threat is None:
             corruption = spec.corruption
             words = f"{corruption.name} with rate {corruption.rate:g} and scale {corruption.scale:g}"
@@ -60,7 +60,7 @@ def cells(submission: Submission) -> Found:
     """Every algorithm has every cell of the suite, or the submission is refused (section 5)."""
     for entry in submission.entries:
         there = {(run.spec.dataset, run.threat) for run in entry.runs}
-        for dataset in submission.suite.datasets:
+        for dataset in submission.suite.dataset_ids:
             for threat in submission.suite.threats:
                 if (dataset, threat) not in there:
                     yield (

@@ -119,7 +119,7 @@ class Submission:
         return tuple(
             run
             for run in self.runs
-            if run.threat and run.spec.dataset in suite.datasets and run.spec.unit in range(suite.units)
+            if run.threat and run.spec.dataset in suite.dataset_ids and run.spec.unit in range(suite.units)
         )
 
     @cached_property

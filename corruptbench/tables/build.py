@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from corruptbench.csv_text import to_csv
+from corruptbench.errors import DataError
 from corruptbench.records import RunRecord
 from corruptbench.suites import Suite, suite, suite_names
 from corruptbench.tables.listing import RUNS, run_rows
@@ -13,8 +14,18 @@ from corruptbench.tables.summary import summary_csv
 
 
 def build(records: Sequence[RunRecord], selected: Suite) -> dict[str, str]:
-    """File name -> content of a suite's three tables."""
+    """File name -> content of a suite's three tables.
+
+    Raises DataError where the runs are on two datasets of one name, which no row tells apart.
+    """
     selection = [record for record in records if selected.selects(record)]
+    for name in selected.dataset_ids:
+        if len(found := {record.spec.dataset_sha256 for record in selection if record.spec.dataset == name}) > 1:
+            digests = " and ".join(sorted(digest[:16] for digest in found))
+            raise DataError(
+                f"suite {selected.name}: its runs are on {len(found)} datasets called {name}, of SHA-256 {digests}; "
+                "files of different content need names of their own"
+            )
     weak = {record.run_id for record in selection if is_weak(record)}
     rows = run_rows(selection)
     return {
