@@ -67,9 +67,19 @@ def corrupted_for(planned: Plan, setup: Setup) -> Corrupted:
     )
 
 
-def sharpness_of(policy: Policy, step: int, corrupted: TransitionDataset, planned: Plan) -> dict[str, Any]:
-    """The sharpness report of a run after so many steps."""
-    return report_of(policy, step, {"corrupted": corrupted, "clean": planned.dataset}, Effort())
+def sharpness_of(policy: Policy, step: int, corrupted: TransitionDataset, planned: Plan) -> dict[str, Any] | None:
+    """The sharpness report of a run after so many steps; None, which is told, where its weights have none.
+
+    So a run ends the same whether it is tracked or not. Raises what lacks memory or disk.
+    """
+    try:
+        return report_of(policy, step, {"corrupted": corrupted, "clean": planned.dataset}, Effort())
+    except Exception as error:
+        if lack_of(error):
+            raise
+        words = str(error) if isinstance(error, CorruptBenchError) else sentence(error)
+        log.warning("run %s has no sharpness after %s steps: %s", planned.spec.run_id, f"{step:,}", words)
+        return None
 
 
 class Attempt:
@@ -174,7 +184,7 @@ class Attempt:
             return
         if not self.reports or self.reports[-1]["step"] < step:
             report = self.timed("sharpness", lambda: sharpness_of(self.policy, step, corrupted, self.planned))
-            self.reports.append(report)
+            self.reports += [report] if report else []
 
     def lacks_point(self) -> bool:
         """Whether the curve is wanted and has none of this step."""

@@ -141,14 +141,24 @@ def data_of(
         raise UsageError(
             f"the threat model {spec.corruption.name} of run {spec.run_id} is not at hand: --plugin names its file"
         )
+    if clean is None and spec.dataset.startswith("file:"):
+        raise UsageError(
+            f"run {spec.run_id} was trained on {spec.dataset}, and its record does not know the folder: give "
+            "--dataset file:PATH and its --env"
+        )
     clean = load(spec.dataset) if clean is None else clean
+    check_clean(clean, spec)
+    corruption, surrogate = with_surrogate(corruption, clean, results)
+    return clean, computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
+
+
+def check_clean(clean: TransitionDataset, spec: RunSpec) -> None:
+    """Raises IntegrityError unless these are the clean data of a run."""
     if clean.sha256 != spec.dataset_sha256:
         raise IntegrityError(
             f"the SHA-256 of {clean.id} is {clean.sha256[:16]}..., and run {spec.run_id} was trained on "
             f"{spec.dataset_sha256[:16]}..."
         )
-    corruption, surrogate = with_surrogate(corruption, clean, results)
-    return clean, computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
 
 
 def computed_or_cached(

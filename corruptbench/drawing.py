@@ -135,4 +135,5 @@ def legend(figure: Any, looks: Mapping[str, Style], columns: int = 5) -> None:
 
 def short(text: str, most: int = 40) -> str:
     """A name as a figure has room for."""
-    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+    head = (most - 1) // 2  # its end tells it from others as much as its beginning
+    return text if len(text) <= most else f"{text[:head]}\N{HORIZONTAL ELLIPSIS}{text[head + 1 - most :]}"

@@ -166,7 +166,9 @@ def found(planned: Plan, out: Path, setup: Setup) -> RunRecord:
     if lacks_report(record, folder, setup):
         log.info("its sharpness was not measured: that is done now")
         model = trained_run(str(folder), out, str(folder)).model
-        keep(sharpness_of(model, planned.spec.steps, corrupted_for(planned, setup).dataset, planned), folder)
+        report = sharpness_of(model, planned.spec.steps, corrupted_for(planned, setup).dataset, planned)
+        if report:
+            keep(report, folder)
     return record
 
 

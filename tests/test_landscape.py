@@ -17,6 +17,7 @@ from corruptbench import simulation
 from corruptbench.algos import Agent, Objective, init_mlp
 from corruptbench.batches import measured_rows
 from corruptbench.cli import main
+from corruptbench.data import load
 from corruptbench.environments import environment
 from corruptbench.errors import UsageError
 from corruptbench.evaluate import evaluate, evaluate_all
@@ -26,7 +27,7 @@ from corruptbench.landscape.directions import direction, gaussian, moved
 from corruptbench.landscape.figures import figures
 from corruptbench.landscape.losses import ROWS, fixed_batch, loss_of, objective_of
 from corruptbench.landscape.measured import Measured, Settings
-from corruptbench.landscape.report import text
+from corruptbench.landscape.report import interval, text
 from corruptbench.landscape.surface import Grid, Lines, Surface, lines, plane
 from corruptbench.registry import ALGORITHMS
 from corruptbench.rng import stream
@@ -175,6 +176,13 @@ def test_a_cliff_takes_half_the_return_and_a_quarter_of_the_range(way, expected)
     assert found == Cliffs(*expected, 6)
 
 
+def test_the_range_of_a_surface_goes_from_its_lowest_return_to_its_highest():
+    """A fall of 40 is over a quarter of a range of 150, and not of one of 170; from 0 on it would be 190 and 210."""
+    for highest, expected in ((190.0, 1), (210.0, 0)):
+        found = cliffs(Lines(np.array([[80.0, 80, 80, 80, 40, 80, 80], [80.0, 80, 80, 80, 80, 80, highest]])))
+        assert found == Cliffs(expected, expected, 4)
+
+
 def test_a_flat_surface_has_no_cliff():
     assert cliffs(Lines(np.zeros((2, 7)))) == Cliffs(0, 0, 4)
 
@@ -293,6 +301,10 @@ def test_the_numbers_of_two_runs(finished, small_file, capsys, caplog):
             assert rise["mean"] == pytest.approx(sum(values) / 3)
             assert (rise["ci_low"], rise["ci_high"]) == pytest.approx(t_interval(values))
         assert run["losses"]["corrupted"]["loss"] != run["losses"]["clean"]["loss"]
+        model = trained_run(str(folder), folder, str(folder)).model
+        batch = fixed_batch(load(f"file:{small_file}", HOPPER), model.normalisation)  # the run's own, of corrupted data
+        (expected,) = loss_of(model, objective_of(model.agent, None), batch)([model.state])
+        assert run["losses"]["clean"]["loss"] == pytest.approx(expected)
     assert "unit 0: 13 points, about " in caplog.text
 
 
@@ -349,6 +361,16 @@ def test_plots_are_written(finished, tmp_path, capsys):
     written = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
     assert written.keys() == {"lines.png", "lines.svg", "plane.png", "plane.svg"}
     assert all(content.startswith((b"\x89PNG", b"<?xml")) for content in written.values())
+
+
+def test_many_directions_have_the_bootstraps_interval():
+    """Student's quantiles end at ten; from there on it surrounds the mean as the bootstrap does."""
+    values = [float(n) for n in range(11)]
+    low, high = interval(values, "test")
+    assert low < 5 < high
+    assert (5 - low, high - 5) == pytest.approx((1.96 * math.sqrt(10 / 11), 1.96 * math.sqrt(10 / 11)), rel=0.05)
+    assert interval(values[:10], "test") == t_interval(values[:10])
+    assert interval(values[:1], "test") is None
 
 
 def test_one_direction_has_no_interval():

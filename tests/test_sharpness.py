@@ -14,7 +14,8 @@ from corruptbench import attempt, training
 from corruptbench.attempt import Setup
 from corruptbench.batches import measured_rows
 from corruptbench.cli import main
-from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.cli.sharpness import _bound
+from corruptbench.errors import DataError, IntegrityError, UsageError
 from corruptbench.numerics import normal_quantile
 from corruptbench.optimizers import optimizer_for
 from corruptbench.population import Population
@@ -33,7 +34,7 @@ from corruptbench.sharpness.curvature import (
     trace,
 )
 from corruptbench.sharpness.problem import COMMON, problems
-from corruptbench.sharpness.rise import ETA, Rise
+from corruptbench.sharpness.rise import ADAPTIVE_RADII, ETA, RADII, Rise
 from corruptbench.surrogates import TrainedCritics
 from corruptbench.sweep.jobs import jobs
 from corruptbench.train import Learner
@@ -269,6 +270,80 @@ def test_corrupted_data_are_measured_apart_from_clean_ones(surrogate):
     assert found["corrupted"]["objectives"]["actor"] == found["clean"]["objectives"]["actor"]  # it reads no reward
 
 
+def test_a_report_holds_each_measure_under_its_name(surrogate):
+    """All rows, the iterations asked for, each radius: computed again by the functions that the tests above hold."""
+    trained, data = learner("riql", dtype=torch.float32), random_dataset()
+    effort = Effort(rows=2048, iterations=9, probes=3, directions=2)
+    found = report.report_of(trained.policy(), 30, {"clean": data}, effort)["data"]["clean"]["objectives"]["Q"]
+    batch = trained.normalisation.batch(data, measured_rows(len(data), 2048))
+    problem = next(each for each in problems(trained.agent, trained.policy().state, batch, None) if each.name == "Q")
+    product = hessian(problem.loss, problem.weights)
+    lowest, highest = extremes(product, signs(0, problem.weights), 9)
+    assert found["eigenvalue_min"] == pytest.approx(lowest._asdict())
+    assert found["eigenvalue_max"] == pytest.approx(highest._asdict())
+    assert lowest.value < highest.value
+    assert found["trace"] == pytest.approx(trace(product, problem.weights, 3)._asdict())
+    assert found["fisher_trace"] == pytest.approx(float(squared_lengths(problem, problem.inputs).mean()), rel=1e-4)
+    exact = problems_of_state(trained, measured_rows(len(data), 2048))["Q"]
+    rise = Rise(exact.loss, exact.weights, grad(exact.loss)(exact.weights), float(exact.loss(exact.weights)))
+    assert found["sam"] == pytest.approx({str(radius): rise.sam(radius) for radius in RADII})
+    assert found["asam"] == pytest.approx({str(radius): rise.asam(radius) for radius in ADAPTIVE_RADII})
+    assert found["average"]["0.2"] == pytest.approx(rise.average(0.2, 2)._asdict())
+
+
+def problems_of_state(trained, rows, data=None):
+    batch = trained.normalisation.batch(data or random_dataset(), rows, torch.float64)
+    state = {group: [p.double() for p in params] for group, params in trained.policy().state.items()}
+    return {problem.name: problem for problem in problems(trained.agent, state, batch, None)}
+
+
+def test_the_surrogate_is_that_of_the_clean_data_and_has_its_own_discount(monkeypatch):
+    asked, own = [], TrainedCritics(learner("iql", dtype=torch.float32, discount=0.5).policy(), "0" * 64)
+    monkeypatch.setattr(report, "surrogate_for", lambda dataset: asked.append(dataset.sha256) or own)
+    trained, data = learner("riql", dtype=torch.float32), random_dataset()
+    corrupted = data.replace(rewards=data.rewards + np.float32(3))
+    report.report_of(trained.policy(), 30, {"corrupted": corrupted, "clean": data}, EFFORT)
+    assert asked == [data.sha256]
+    rows = slice(0, 8)
+    s = torch.from_numpy(data.next_observations[rows].copy())
+    v = own.critics(s, own.policy(s)).amin(-1).detach().double().numpy()
+    expected = data.rewards[rows] + 0.5 * (1 - data.terminations[rows]) * v
+    assert report.common_targets(data, own, np.arange(8)).tolist() == pytest.approx(expected.tolist())
+
+
+def test_data_are_normalised_as_the_runs_networks_have_them(surrogate):
+    """Not by their own mean and width, whichever data it is."""
+    trained, data = learner("iql", dtype=torch.float32), random_dataset()
+    shifted = data.replace(observations=3 * data.observations + np.float32(5))
+    found = report.report_of(trained.policy(), 30, {"corrupted": data, "clean": shifted}, EFFORT)["data"]
+    for name, each in (("corrupted", data), ("clean", shifted)):
+        problem = problems_of_state(trained, measured_rows(len(each), 64), each)["actor"]
+        assert found[name]["objectives"]["actor"]["loss"] == pytest.approx(float(problem.loss(problem.weights)))
+
+
+def test_a_residual_is_the_length_that_it_says():
+    """|H q - value q| of the Ritz vector, whose coordinates are those of the tridiagonal matrix."""
+    matrix = torch.diag(torch.linspace(-4, 9, 40).double()) + 0.1
+    product, start = (lambda v: matrix @ v), signs(0, torch.zeros(40, dtype=torch.float64))
+    columns = [start]
+    for _ in range(5):
+        columns.append(matrix @ columns[-1])
+    basis, _ = torch.linalg.qr(torch.stack(columns, 1))
+    values, vectors = torch.linalg.eigh(basis.T @ matrix @ basis)
+    for found, i in zip(extremes(product, start, 6), (0, -1), strict=True):
+        ritz = basis @ vectors[:, i]
+        assert found.value == pytest.approx(float(values[i]))
+        assert found.residual == pytest.approx(float((matrix @ ritz - values[i] * ritz).norm()))
+        assert found.residual > 1e-3
+    whole = extremes(lambda v: (matrix @ v.double()).float(), start.float(), 40)
+    assert whole[1].residual >= 1e-7 * whole[1].value  # no better than float32 is
+
+
+def test_a_hessian_that_is_not_finite_has_no_eigenvalues():
+    with pytest.raises(DataError, match="a product with the Hessian is nan"):
+        extremes(lambda v: v * math.nan, torch.ones(5), 3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_in_a_population_has_the_sharpness_that_it_has_alone(name, surrogate):
     data = random_dataset()
@@ -320,8 +395,7 @@ def run(file, out, *more, steps=40, code=0):
     base = ["run", "--algo", "bc", "--bc.hidden", "16,16", "--bc.batch-size", "32", "--corrupt", "obs-random:rate=0.5"]
     where = ["--dataset", f"file:{file}", "--env", "Hopper-v5", "--engine", "eager", "--out", str(out)]
     assert main([*base, *where, "--steps", str(steps), *more]) == code
-    (folder,) = (path for path in out.iterdir() if not path.name.startswith("."))
-    return folder
+    return next((path for path in out.iterdir() if not path.name.startswith(".")), None)
 
 
 def test_a_tracked_run_trains_as_one_that_is_not(small_file, tmp_path):
@@ -355,12 +429,84 @@ def test_a_finished_run_is_measured_when_that_is_asked_for(small_file, tmp_path,
     assert main(["verify", str(tmp_path / "c")]) == 0
 
 
+@pytest.mark.parametrize("broken", ["raises", "nan"])
+def test_weights_without_sharpness_leave_the_run_as_it_is(broken, small_file, tmp_path, monkeypatch, caplog):
+    plain = run(small_file, tmp_path / "a")
+
+    def broken_report(model, step, data, effort):
+        if broken == "raises":
+            raise RuntimeError("broken on purpose")
+        model.state["actor"][0][0, 0] = math.nan
+        return report.report_of(model, step, data, effort)
+
+    monkeypatch.setattr(attempt, "report_of", broken_report)
+    monkeypatch.setattr(Learner, "policy", cloned(Learner.policy))
+    tracked = run(small_file, tmp_path / "b", "--track-sharpness", "15")
+    assert (tracked / "record.json").read_bytes() == (plain / "record.json").read_bytes()
+    assert reports_in(tracked) == []
+    said = [record.message for record in caplog.records if "has no sharpness after" in record.message]
+    assert len(said) == 3
+    words = {"raises": "RuntimeError: broken on purpose", "nan": "is nan: only what is finite has a sharpness"}
+    assert said[0].startswith(f"run {tracked.name} has no sharpness after 15 steps: ")
+    assert words[broken] in said[0]
+    run(small_file, tmp_path / "b", "--track-sharpness", "15")  # asked for again: told again, and nothing else
+    assert reports_in(tracked) == []
+    assert len([record for record in caplog.records if "has no sharpness after" in record.message]) == 4
+
+
+def cloned(policy):
+    def copy(self):
+        found = policy(self)
+        return type(found)(
+            found.agent, {g: [p.clone() for p in params] for g, params in found.state.items()}, found.normalisation
+        )
+
+    return copy
+
+
+def test_the_table_of_a_kept_report_is_that_of_a_fresh_one(small_file, tmp_path, capsys):
+    folder = run(small_file, tmp_path)
+    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
+    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    capsys.readouterr()
+    assert main(["sharpness", str(folder), *more, *named, "--save"]) == 0
+    fresh = capsys.readouterr().out
+    assert main(["sharpness", str(folder), *more]) == 0
+    assert capsys.readouterr().out == fresh
+    found = reports_in(folder)[0]["data"]["corrupted"]["objectives"]["actor"]
+    cells = next(line for line in fresh.splitlines() if line.startswith("corrupted  actor")).split()
+    assert cells[2] == f"{found['loss']:.3g}"
+    assert cells[5] == f"{found['eigenvalue_max']['value']:.3g}+-{found['eigenvalue_max']['residual']:.1g}"
+    assert cells[7] == f"{found['trace']['value']:.3g}+-{found['trace']['error']:.1g}"
+    assert f"{folder.name}: bc bc.batch_size=32;bc.hidden=16,16, obs-random:rate=0.5, unit 0, file:" in fresh
+
+
+def test_a_smallest_eigenvalue_that_was_not_reached_is_a_bound():
+    assert _bound({"value": -8.4, "residual": 0.3}) == "-8.4+-0.3"
+    assert _bound({"value": 0.0089, "residual": 3.0}) == "<=0.0089"
+
+
+def test_a_kept_report_is_not_that_of_other_data(small_file, tmp_path, capsys):
+    folder = run(small_file, tmp_path, "--track-sharpness", "40")
+    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
+    assert main(["sharpness", str(folder), *more, "--dataset", "hopper-replay"]) == 4
+    assert "the SHA-256 of hopper-replay is" in capsys.readouterr().err
+
+
+def test_a_file_that_a_run_names_without_its_folder_is_asked_for(small_file, tmp_path, capsys):
+    folder = run(small_file, tmp_path)
+    assert main(["sharpness", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert f"run {folder.name} was trained on file:{small_file.name}, and its record does not know the folder" in said
+    assert "give --dataset file:PATH and its --env" in said
+
+
 def breaking_at(step):
-    """``report_of`` that fails once the training has come so far."""
+    """``report_of`` that runs out of memory once the training has come so far, which stops the run."""
 
     def broken(model, at, data, effort):
         if at >= step:
-            raise RuntimeError("broken on purpose")
+            raise MemoryError("broken on purpose")
         return report.report_of(model, at, data, effort)
 
     return broken
@@ -371,7 +517,7 @@ def test_a_run_that_broke_goes_on_with_the_reports_that_it_has(small_file, tmp_p
     whole = reports_in(run(small_file, tmp_path / "a", *often))
     with monkeypatch.context() as patch:
         patch.setattr(attempt, "report_of", breaking_at(30))
-        run(small_file, tmp_path / "b", *often, code=1)
+        run(small_file, tmp_path / "b", *often, code=5)
     asked = []
 
     def counted(model, step, data, effort):
@@ -387,7 +533,7 @@ def test_what_was_passed_without_a_report_has_none(small_file, tmp_path, monkeyp
     """A run that is tracked from its middle on: no weights of a later step pass for those of an earlier one."""
     with monkeypatch.context() as patch:
         patch.setattr(attempt, "report_of", breaking_at(30))
-        run(small_file, tmp_path, "--checkpoint-every", "10", "--track-sharpness", "30", code=1)
+        run(small_file, tmp_path, "--checkpoint-every", "10", "--track-sharpness", "30", code=5)
     found = reports_in(run(small_file, tmp_path, "--checkpoint-every", "10", "--track-sharpness", "10"))
     assert [each["step"] for each in found] == [30, 40]
 

@@ -74,6 +74,7 @@ def effort_of(options: argparse.Namespace, usual):  # type: ignore[no-untyped-de
 
 def reports_of(name: str, effort, clean, options: argparse.Namespace):  # type: ignore[no-untyped-def]
     """A run's record and its reports: those it has, or the one that is made now."""
+    from corruptbench.corrupting import check_clean
     from corruptbench.records import RECORD, RunRecord
     from corruptbench.sharpness import keep, report_of_run, reports_in
     from corruptbench.trained import run_folder, trained_run
@@ -81,7 +82,10 @@ def reports_of(name: str, effort, clean, options: argparse.Namespace):  # type: 
     folder = run_folder(name, options.results, f"RUN {name}")
     reports = reports_in(folder)
     if reports and all(reports[-1][key] == value for key, value in vars(effort).items()):
-        return RunRecord.read(folder / RECORD), reports
+        record = RunRecord.read(folder / RECORD)
+        if clean is not None:
+            check_clean(clean, record.spec)
+        return record, reports
     run = trained_run(name, options.results, f"RUN {name}")
     report = report_of_run(run, options.results, effort, clean)
     if options.save:
@@ -92,8 +96,10 @@ def reports_of(name: str, effort, clean, options: argparse.Namespace):  # type: 
 def draw(found, folder: Path) -> None:  # type: ignore[no-untyped-def]
     """The rises on the data that runs saw, and on clean data where these are others."""
     from corruptbench.sharpness.plot import drawn, write
+    from corruptbench.tables.labels import run_names
 
-    reports = {f"{title(record)} ({record.run_id[:4]})": runs[-1] for record, runs in found}
+    names = run_names([record for record, _ in found])
+    reports = {name: runs[-1] for name, (_, runs) in zip(names, found, strict=True)}
     pictures = [drawn(reports, data) for data in ("corrupted", "clean")]
     for path in write(folder, pictures):
         print(path, file=sys.stderr)
@@ -103,47 +109,51 @@ COLUMNS = (
     ("loss", lambda m: f"{m['loss']:.3g}"),
     ("|gradient|", lambda m: f"{m['gradient_norm']:.3g}"),
     ("|weights|", lambda m: f"{m['weight_norm']:.3g}"),
-    ("largest eigenvalue", lambda m: _with_error(*m["eigenvalue_max"].values())),
-    ("smallest", lambda m: _with_error(*m["eigenvalue_min"].values())),
-    ("trace", lambda m: _with_error(*m["trace"].values())),
+    ("largest eigenvalue", lambda m: _value(m["eigenvalue_max"])),
+    ("smallest", lambda m: _bound(m["eigenvalue_min"])),
+    ("trace", lambda m: _value(m["trace"])),
     ("Fisher", lambda m: f"{m['fisher_trace']:.3g}"),
     ("SAM 0.05", lambda m: f"{m['sam']['0.05']:.3g}"),
     ("SAM 0.01|w|", lambda m: f"{m['sam_relative']['0.01']:.3g}"),
     ("ASAM 0.5", lambda m: f"{m['asam']['0.5']:.3g}"),
-    ("mean 0.1|w|", lambda m: _with_error(*m["average_relative"]["0.1"].values())),
+    ("mean 0.1|w|", lambda m: _value(m["average_relative"]["0.1"])),
 )
 
 
-def _with_error(value: float, error: float) -> str:
-    return f"{value:.3g}+-{error:.1g}"
+def _value(found: Mapping[str, float]) -> str:
+    """With its residual or its standard error."""
+    error = found["residual"] if "residual" in found else found["error"]
+    return f"{found['value']:.3g}+-{error:.1g}"
 
 
-def title(record) -> str:  # type: ignore[no-untyped-def]
-    """``riql+sam obs-adv unit 0``."""
-    from corruptbench.tables.listing import shown_name
-
-    spec = record.spec
-    unit = f"seed {spec.train_seed}" if spec.unit is None else f"unit {spec.unit}"
-    return f"{shown_name(spec.algorithm.name, spec.optimizer.name)} {spec.corruption.name} {unit}"
+def _bound(found: Mapping[str, float]) -> str:
+    """A smallest eigenvalue, or what it is at most where Lanczos' method had not come near it."""
+    return _value(found) if found["residual"] < abs(found["value"]) else f"<={found['value']:.3g}"
 
 
 def table(record, report: Mapping[str, Any]) -> str:  # type: ignore[no-untyped-def]
     """The measures of one report, a line for each loss and data, and the shares of active units."""
+    from corruptbench.tables.labels import run_name
+
     cells = [["", "", *(name for name, _ in COLUMNS)]]
     notes = []
-    for data, measured in report["data"].items():
+    for data, measured in sorted(report["data"].items(), reverse=True):  # corrupted, clean
         if data == "clean" and measured["sha256"] == report["data"]["corrupted"]["sha256"]:
             notes.append("clean     the same data")
             continue
-        cells += [[data, name, *(of(found) for _, of in COLUMNS)] for name, found in measured["objectives"].items()]
+        cells += [
+            [data, name, *(of(found) for _, of in COLUMNS)] for name, found in sorted(measured["objectives"].items())
+        ]
         layers = [
             f"{group} {' '.join(format(layer['active'], '.0%') for layer in found)}"
-            for group, found in measured["activity"].items()
+            for group, found in sorted(measured["activity"].items())
             if found
         ]
         notes.append(f"{data:<10}active units by layer: {', '.join(layers)}")
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    head = f"{record.run_id}: {title(record)}, {record.spec.dataset}, {report['step']:,} steps, {report['rows']:,} rows"
+    head = (
+        f"{record.run_id}: {run_name(record)}, {record.spec.dataset}, {report['step']:,} steps, {report['rows']:,} rows"
+    )
     lines = [
         "  ".join(
             f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""What runs must share so that their surfaces can be compared, and how each is called."""
+"""What runs must share so that their surfaces can be compared."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from corruptbench.environments import environment, make, spelling
 from corruptbench.errors import DataError, UsageError
 from corruptbench.landscape.directions import widths
-from corruptbench.tables.labels import full_threat, label
-from corruptbench.tables.listing import run_row
 from corruptbench.trained import Trained
 from corruptbench.types import Environment
 
@@ -60,16 +58,3 @@ def require_same(runs: Sequence[Trained], groups: Sequence[Sequence[str]]) -> No
 def _shown(groups: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> str:
     """``actor 11-256-256-3``."""
     return ", ".join(f"{group} {'-'.join(map(str, shape))}" for group, shape in zip(groups, shapes, strict=True))
-
-
-def names(runs: Sequence[Trained]) -> list[str]:
-    """``riql+sam, obs-adv, unit 0``, with the run's id where two would be called the same."""
-    found = []
-    for run in runs:
-        row = run_row(run.record)
-        seeds = f"unit {row['unit']}" if row["unit"] else "own seeds"
-        found.append(f"{label(row)}, {full_threat(row)}, {seeds}")
-    return [
-        name if found.count(name) == 1 else f"{name}, {run.record.run_id}"
-        for name, run in zip(found, runs, strict=True)
-    ]

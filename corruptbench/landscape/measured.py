@@ -12,9 +12,10 @@ from corruptbench.corrupting import data_of
 from corruptbench.data import load
 from corruptbench.errors import UsageError
 from corruptbench.evaluate import FINAL_EPISODES
-from corruptbench.landscape.comparable import common_environment, names, require_same
+from corruptbench.landscape.comparable import common_environment, require_same
 from corruptbench.landscape.losses import fixed_batch, loss_of, objective_of
 from corruptbench.landscape.surface import Grid, Lines, Measure, Surface, lines, mean_return, plane
+from corruptbench.tables.labels import run_names
 from corruptbench.trained import Trained
 from corruptbench.types import Batch, Environment
 
@@ -98,7 +99,7 @@ def measure(
     batches = [_batches(run, env, results, dataset) if loss else {} for run in runs]
 
     found = []
-    for i, (run, name) in enumerate(zip(runs, names(runs), strict=True)):
+    for i, (run, name) in enumerate(zip(runs, run_names([run.record for run in runs]), strict=True)):
         model = run.model
         returns = _surface(name, model.state, model.agent.acting, settings, mean_return(model, env, settings.episodes))
         losses = {}

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import grad, vjp
 
 from corruptbench.algos.networks import hidden_layers
+from corruptbench.errors import DataError
 from corruptbench.rng import stream, uniforms
 from corruptbench.sharpness.problem import Loss, Problem
 
@@ -21,7 +22,11 @@ CHECKED_ROWS = 4
 
 
 class Eigenvalue(NamedTuple):
-    """A Ritz value, and the length of H q - value q for its unit vector q: an eigenvalue lies that near, at most."""
+    """A Ritz value, and the length of H q - value q for its unit vector q: an eigenvalue lies that near, at most.
+
+    Which one is not said: the smallest Ritz value is no more than an upper bound of the smallest eigenvalue until its
+    residual is small beside it, as the largest is a lower bound. The residual is at least the rounding of the type.
+    """
 
     value: float
     residual: float
@@ -58,7 +63,8 @@ def signs(number: int, like: Tensor) -> Tensor:
 def extremes(product: Product, start: Tensor, steps: int) -> tuple[Eigenvalue, Eigenvalue]:
     """Smallest and largest eigenvalue by Lanczos' method from ``start`` ``(P,)``, with full reorthogonalisation.
 
-    Source: Golub & Van Loan, Matrix Computations, 4th ed., section 10.1.
+    Source: Golub & Van Loan, Matrix Computations, 4th ed., section 10.1. Raises DataError for a product that is not
+    finite.
     """
     basis = [start / start.norm()]
     diagonal: list[float] = []
@@ -66,6 +72,8 @@ def extremes(product: Product, start: Tensor, steps: int) -> tuple[Eigenvalue, E
     while True:
         found = product(basis[-1])
         diagonal.append(float(found.dot(basis[-1])))
+        if not math.isfinite(diagonal[-1]):
+            raise DataError(f"a product with the Hessian is {diagonal[-1]}: only what is finite has a sharpness")
         known = torch.stack(basis)
         for _ in range(2):  # once leaves what rounding made of it
             found = found - known.T @ (known @ found)
@@ -75,7 +83,8 @@ def extremes(product: Product, start: Tensor, steps: int) -> tuple[Eigenvalue, E
         beside.append(length)
         basis.append(found / length)
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
-    residuals = length * np.abs(vectors[-1])
+    rounding = torch.finfo(start.dtype).eps * np.abs(values).max()
+    residuals = np.maximum(length * np.abs(vectors[-1]), rounding)
     ends = [Eigenvalue(float(values[i]), float(residuals[i])) for i in (0, -1)]
     return ends[0], ends[1]
 

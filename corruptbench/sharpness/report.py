@@ -1,5 +1,6 @@
 """The sharpness of a trained agent: every measure of every objective, on the data it saw and on clean data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.func import grad_and_value
 from corruptbench.algos.agent import State
 from corruptbench.batches import measured_rows
 from corruptbench.corrupting import data_of
+from corruptbench.errors import DataError
 from corruptbench.resources import keep_freed_memory
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import Eigenvalue, Estimate, extremes, fisher_trace, hessian, signs, trace
@@ -59,7 +61,8 @@ def report_of(model: Policy, step: int, data: Data, effort: Effort) -> dict[str,
     """The measures after ``step`` steps by data, objective and name, as JSON.
 
     Where there are critics, the common loss is their mean squared error to y = r + gamma (1 - d) V(s'), with
-    V(s') = min_k Q_k(s', pi(s')) and gamma of the clean dataset's surrogate.
+    V(s') = min_k Q_k(s', pi(s')) and gamma of the clean dataset's surrogate. Raises DataError for weights at which a
+    measure is not finite.
     """
     keep_freed_memory()
     surrogate = surrogate_for(data["clean"]) if "critic" in model.state else None
@@ -69,8 +72,18 @@ def report_of(model: Policy, step: int, data: Data, effort: Effort) -> dict[str,
         if twin:
             found["data"][name] = found["data"][twin]
         else:
-            found["data"][name] = {"sha256": dataset.sha256, **_measured(model, dataset, surrogate, effort)}
+            measured = _measured(model, dataset, surrogate, effort)
+            _check_finite(measured, f"on {name} data")
+            found["data"][name] = {"sha256": dataset.sha256, **measured}
     return found
+
+
+def _check_finite(found: Any, where: str) -> None:
+    if isinstance(found, float) and not math.isfinite(found):
+        raise DataError(f"{where} is {found}: only what is finite has a sharpness")
+    if isinstance(found, dict | list):
+        for name, inner in found.items() if isinstance(found, dict) else enumerate(found):
+            _check_finite(inner, f"{where}, {name}")
 
 
 def _measured(

@@ -1,9 +1,12 @@
 """How tables, pages and the terminal name a row's threat model and its learner."""
 
+from collections.abc import Sequence
+
 from corruptbench.errors import PluginError, UsageError
 from corruptbench.optimizers import OPTIMIZERS, optimizer_for
+from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
-from corruptbench.tables.listing import Row, shown_name
+from corruptbench.tables.listing import Row, run_row, shown_name
 
 
 def threat(row: Row) -> str:
@@ -32,6 +35,22 @@ def label(row: Row) -> str:
         parts.append(f"({row['track']})")
     own = [option for option in row["options"].split(";") if option and not option.startswith("corruption.")]
     return " ".join([*parts, *filter(None, [";".join(own)])])
+
+
+def run_name(record: RunRecord) -> str:
+    """``riql+sam, obs-adv, unit 0``."""
+    row = run_row(record)
+    seeds = f"unit {row['unit']}" if row["unit"] else "own seeds"
+    return f"{label(row)}, {full_threat(row)}, {seeds}"
+
+
+def run_names(records: Sequence[RunRecord]) -> list[str]:
+    """The name of each run, with the run's id where two would be called the same."""
+    found = [run_name(record) for record in records]
+    return [
+        name if found.count(name) == 1 else f"{name}, {record.run_id}"
+        for name, record in zip(found, records, strict=True)
+    ]
 
 
 def _usual_objectives(algo: str, optimizer: str) -> str:
