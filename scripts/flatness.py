@@ -42,6 +42,10 @@ MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
 
 SHOWN = "SAM, rho 0.01 of the weights"
 """The measure where one has to do."""
+ALGORITHMS = ("iql", "riql")
+"""Those with critics. BC's actor has a column of its own: its scores vary most, and would drown the others'."""
+COLUMNS = (*((loss, loss, ALGORITHMS) for loss in LOSSES), ("actor of bc", "actor", ("bc",)))
+"""Of correlation tables: heading, loss, algorithms."""
 STAGES = ("radius", "where", "controls", "variants")
 
 
@@ -54,6 +58,8 @@ class Run(NamedTuple):
     unit: int
     score: float
     report: dict[str, Any] | None  # sharpness at the last step
+    failed: bool = False  # it diverged or failed, and its score is the floor of its cell
+    made: str = ""  # the kind of CPU and the version
 
     def sharpness(self, data: str, loss: str, measure: str) -> float | None:
         """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
@@ -74,7 +80,8 @@ def main() -> None:
 def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     """The page's tables by their markers."""
     runs, everything = suite_runs(records, "tiny"), study_runs(records)
-    found = {"amount": amount(runs), "scores": scores_table(runs)}
+    found = {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
+    found["slopes"] = slope_table(runs)
     for data in DATA:
         found[f"ratios-{data}"] = ratio_table(runs, data)
         found[f"correlation-{data}"] = correlation_table(runs, data)
@@ -82,7 +89,8 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     for stage in STAGES:
         found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"))
     found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside="+sam")
-    found["everything"] = f"{parts(everything)}\n\n{correlation_table(everything, 'corrupted')}"
+    balanced = of_common_units(everything)
+    found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}"
     return found
 
 
@@ -92,24 +100,51 @@ def pictures(records: Sequence[RunRecord]) -> list[Picture]:
 
 
 def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
-    """The sound runs of a suite itself, in the suite's order of algorithms and threat models."""
+    """The runs of a suite itself, in the suite's order of algorithms and threat models.
+
+    One that diverged or failed has the score that tables give it (section 4 of the protocol).
+    """
     selected = suite(name)
     learners = list(dict.fromkeys(label(row) for row in selected.rows()))
     wanted = list(selected.rows())
     found = []
     for record in records:
         row = run_row(record)
-        if not selected.selects(record) or not any(row.items() >= own.items() for own in wanted) or not record.score:
+        if not selected.selects(record) or not any(row.items() >= own.items() for own in wanted):
             continue
-        reports = reports_in(RECORDS / record.run_id)
-        spec, score = record.spec, record.score["normalized_mean"]
+        spec, score = record.spec, (record.score or {}).get("normalized_mean")
         assert spec.unit is not None
-        assert score is not None
-        report = reports[-1] if reports else None
-        found.append(Run(spec.algorithm.name, label(row), spec.corruption.name, spec.unit, score, report))
+        report = next((each for each in reports_in(RECORDS / record.run_id) if each["step"] == spec.steps), None)
+        found.append(
+            Run(
+                spec.algorithm.name,
+                label(row),
+                spec.corruption.name,
+                spec.unit,
+                math.nan if score is None else score,
+                report,
+                failed=score is None,
+                made=f"{record.execution['cpu']}, version {record.versions['corruptbench']}",
+            )
+        )
+    found = [run for cell in grouped(found, lambda run: (run.learner, run.threat)).values() for run in floored(cell)]
     threats = {threat: number for number, threat in enumerate(selected.threats)}
     order = {learner: number for number, learner in enumerate(learners)}
     return sorted(found, key=lambda run: (run.algo, threats[run.threat], order[run.learner], run.unit))
+
+
+def floored(cell: Sequence[Run]) -> list[Run]:
+    """A cell's runs, those that failed with the floor as their score; none where no run is sound."""
+    sound = [run.score for run in cell if not run.failed]
+    scores = stats.with_floor([None if run.failed else run.score for run in cell], sound)
+    return [run._replace(score=score) for run, score in zip(cell, scores or [], strict=False)]
+
+
+def of_common_units(runs: Sequence[Run]) -> list[Run]:
+    """The runs of the units that every learner has under every threat model, so that each weighs alike."""
+    units = [{run.unit for run in cell} for cell in grouped(runs, lambda run: (run.learner, run.threat)).values()]
+    shared = set.intersection(*units) if units else set()
+    return [run for run in runs if run.unit in shared]
 
 
 def study_runs(records: Sequence[RunRecord]) -> list[Run]:
@@ -117,14 +152,14 @@ def study_runs(records: Sequence[RunRecord]) -> list[Run]:
     stages = ["tiny", *(f"flatness-{stage}" for stage in STAGES)]
     runs = [run for name in stages for run in suite_runs(records, name)]
     first = {(run.learner, run.threat, run.unit): run for run in reversed(runs)}
-    wanted = [run for run in reversed(first.values()) if run.algo != "bc" and run.threat in ("none", "obs-adv")]
+    wanted = [run for run in reversed(first.values()) if run.algo in ALGORITHMS and run.threat in ("none", "obs-adv")]
     return sorted(wanted, key=lambda run: (run.algo, run.threat))
 
 
 def parts(runs: Sequence[Run]) -> str:
-    """How many runs there are of which kind, in words."""
-    kinds = grouped(runs, lambda run: run.learner)
-    return f"{len(runs)} runs: {', '.join(f'{len(own)} of {learner}' for learner, own in kinds.items())}."
+    """How many runs there are, of which units and learners, in words."""
+    units = ", ".join(str(unit) for unit in sorted({run.unit for run in runs}))
+    return f"{len(runs)} runs of units {units}: {', '.join(sorted({run.learner for run in runs}))}."
 
 
 def stage_table(runs: Sequence[Run], beside: str = "") -> str:
@@ -153,9 +188,42 @@ def stage_table(runs: Sequence[Run], beside: str = "") -> str:
         bounds = stats.t_interval([b.score - a.score for a, b in pairs])
         shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
         lines.append(
-            f"| {learner}, {threat} | {len(pairs)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
+            f"| {learner}, {threat} | {count(pairs)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
             f"{p:.2f} | {ratio(pairs, 'corrupted', 'Q', SHOWN)} |"
         )
+    return "\n".join(lines)
+
+
+def count(pairs: Sequence[tuple[Run, Run]]) -> str:
+    """How many pairs, and how many runs of them failed."""
+    failed = sum(run.failed for pair in pairs for run in pair)
+    return f"{len(pairs)}, {failed} failed" if failed else str(len(pairs))
+
+
+def made_table(runs: Sequence[Run]) -> str:
+    """How many runs of each learner were trained on which kind of CPU by which version."""
+    kinds = sorted({run.made for run in runs})
+    lines = ["| runs | " + " | ".join(kinds) + " |", "|---|" + "---:|" * len(kinds)]
+    for learner, own in sorted(grouped(runs, lambda run: run.learner).items()):
+        cells = [str(sum(run.made == kind for run in own) or "-") for kind in kinds]
+        lines.append(f"| {learner} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def slope_table(runs: Sequence[Run], data: str = "corrupted") -> str:
+    """How much of the rise along the gradient is rho times its length, the slope alone: median over runs."""
+    kinds = {
+        "SAM, rho 0.05": lambda found: 0.05 * found["gradient_norm"] / found["sam"]["0.05"],
+        SHOWN: lambda found: 0.01 * found["weight_norm"] * found["gradient_norm"] / found["sam_relative"]["0.01"],
+    }
+    lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---:|" * len(LOSSES)]
+    for name, share in kinds.items():
+        cells = []
+        for loss in LOSSES:
+            found = [run.report["data"][data]["objectives"].get(loss) for run in runs if run.report]
+            shares = [share(each) for each in found if each]
+            cells.append(f"{100 * float(np.median(shares)):.0f} %" if shares else "-")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -187,8 +255,8 @@ def scores_table(runs: Sequence[Run]) -> str:
         plain, sam = (stats.mean([pair[side].score for pair in pairs]) for side in (0, 1))
         least = stats.smallest_p(len(pairs), len(found))
         lines.append(
-            f"| {algo}, {threat} | {len(pairs)} | {plain:.1f} | {sam:.1f} | {stats.mean(differences):+.1f} | {shown} | "
-            f"{adjusted[algo, threat]:.2f} | {least:.2f} |"
+            f"| {algo}, {threat} | {count(pairs)} | {plain:.1f} | {sam:.1f} | {stats.mean(differences):+.1f} | "
+            f"{shown} | {adjusted[algo, threat]:.2f} | {least:.2f} |"
         )
     return "\n".join(lines)
 
@@ -213,18 +281,26 @@ def ratio(pairs: Sequence[tuple[Run, Run]], data: str, loss: str, measure: str) 
 
 def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False) -> str:
     """Pearson's r of score and log sharpness within cells, with an interval over units and the number of runs."""
-    lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---|" * len(LOSSES)]
+    algorithms = {run.algo for run in runs}
+    columns = [column for column in COLUMNS if algorithms & set(column[2])]
+    lines = ["| | " + " | ".join(heading for heading, _, _ in columns) + " |", "|---|" + "---|" * len(columns)]
     for measure in MEASURES:
-        cells = []
-        for loss in LOSSES:
-            points = centred(runs, data, loss, measure, apart=apart)
-            sums = sums_by_unit(points)
-            name = f"flatness/{data}/{loss}/{measure}{'/apart' * apart}"
-            bounds = stats.aggregate_interval(sums, correlation, name) if points else None
-            shown = "" if bounds is None else f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
-            cells.append(f"{correlation(sums):+.2f}{shown} ({len(points)})" if points else "-")
+        cells = [correlated(runs, data, loss, measure, own, apart=apart) for _, loss, own in columns]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def correlated(
+    runs: Sequence[Run], data: str, loss: str, measure: str, algorithms: Sequence[str], *, apart: bool
+) -> str:
+    """``+0.42 [+0.10, +0.70] (60)``."""
+    points = centred([run for run in runs if run.algo in algorithms], data, loss, measure, apart=apart)
+    if not points:
+        return "-"
+    x, y, cells = [p.x for p in points], [p.y for p in points], [cell_of(p.run, apart=apart) for p in points]
+    bounds = stats.correlation_interval(x, y, cells, [p.run.unit for p in points])
+    shown = "" if bounds is None else f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
+    return f"{stats.correlation(x, y, cells):+.2f}{shown} ({len(points)})"
 
 
 class Point(NamedTuple):
@@ -233,30 +309,22 @@ class Point(NamedTuple):
     y: float  # score less that mean
 
 
+def cell_of(run: Run, *, apart: bool) -> tuple[str, str]:
+    return run.learner if apart else run.algo, run.threat
+
+
 def centred(runs: Sequence[Run], data: str, loss: str, measure: str, *, apart: bool = False) -> list[Point]:
     """A cell is an algorithm under a threat model, its plain and SAM runs together unless ``apart``.
 
     Together they show what SAM does to both, apart what is left without it. A cell of one run says nothing.
     """
     points = []
-    for cell in grouped(runs, lambda run: (run.learner if apart else run.algo, run.threat)).values():
+    for cell in grouped(runs, lambda run: cell_of(run, apart=apart)).values():
         known = [(run, math.log(value)) for run in cell if (value := run.sharpness(data, loss, measure))]
         if len(known) > 1:
             x, y = stats.mean([log for _, log in known]), stats.mean([run.score for run, _ in known])
             points += [Point(run, log - x, run.score - y) for run, log in known]
     return points
-
-
-def sums_by_unit(points: Sequence[Point]) -> np.ndarray:
-    """xy, xx and yy summed over the runs of each unit, ``(units, 3)``: they share seeds and are resampled together."""
-    units = grouped(points, lambda point: point.run.unit)
-    return np.array([np.sum([(p.x * p.y, p.x**2, p.y**2) for p in units[unit]], axis=0) for unit in sorted(units)])
-
-
-def correlation(sums: np.ndarray) -> np.ndarray:
-    """Pearson's r of centred values from their sums ``(..., units, 3)``, 0 where one of them does not vary."""
-    xy, xx, yy = np.moveaxis(sums.sum(-2), -1, 0)
-    return xy / np.sqrt(np.where(xx * yy > 0, xx * yy, np.inf))
 
 
 def paired(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
@@ -280,11 +348,13 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
-    """Score over log sharpness, both centred, a panel for each loss."""
+    """Score over log sharpness of the algorithms with critics, both centred, a panel for each loss."""
+    runs = [run for run in runs if run.algo in ALGORITHMS]
     looks = styles(list(dict.fromkeys(run.learner for run in runs)))
 
     def draw(figure: Any) -> None:
-        for axes, loss in zip(panels(figure, len(LOSSES), "log of the sharpness", "score"), LOSSES, strict=True):
+        shown = panels(figure, len(LOSSES), f"log of sharpness: {measure}", "score")
+        for axes, loss in zip(shown, LOSSES, strict=True):
             axes.set_title(loss)
             for learner, look in looks.items():
                 points = [p for p in centred(runs, data, loss, measure) if p.run.learner == learner]
@@ -297,22 +367,22 @@ def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
 
 
 def learners_picture(runs: Sequence[Run], loss: str, data: str = "corrupted", measure: str = SHOWN) -> Picture:
-    """Mean score over mean log sharpness, a point for each learner that has three units, a panel for each cell."""
-    cells = grouped(runs, lambda run: (run.algo, run.threat))
+    """Mean score over mean log sharpness, a point for each learner, a panel for each cell, all of the same units."""
+    cells = grouped(of_common_units(runs), lambda run: (run.algo, run.threat))
     looks = styles(["plain", "sam", "others"])
 
     def draw(figure: Any) -> None:
-        shown = panels(figure, len(cells), "log of the sharpness", "score")
+        shown = panels(figure, len(cells), f"log of sharpness: {measure}", "score")
         for axes, ((algo, threat), cell) in zip(shown, cells.items(), strict=True):
             axes.set_title(f"{algo}, {threat}")
-            for learner, own in grouped(cell, lambda run: run.learner).items():
+            for i, (learner, own) in enumerate(grouped(cell, lambda run: run.learner).items()):
                 known = [(math.log(value), run.score) for run in own if (value := run.sharpness(data, loss, measure))]
-                if len(known) < 3:
+                if not known:
                     continue
                 x, y = (stats.mean(values) for values in zip(*known, strict=True))
                 name = learner.removeprefix(algo).lstrip("+ ") or "plain"
                 axes.plot([x], [y], **looks[name if name in looks else "others"].drawn(markersize=4))
-                axes.annotate(name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
+                axes.annotate(name, (x, y), xytext=(3, 3 if i % 2 else -9), textcoords="offset points", fontsize=7)
             axes.margins(0.2)
 
     title = f"Score and sharpness of {loss}, by learner"

@@ -23,8 +23,9 @@ MEAN, STD, COLLAPSED = 60.0, 10.0, 5.0
 
 def main() -> None:
     doc = ROOT / "docs" / "statistics.md"
-    for marker, text in (("smallest", smallest()), ("test", test_table()), ("coverage", coverage_table())):
-        insert(doc, marker, text)
+    tables = {"smallest": smallest, "test": test_table, "coverage": coverage_table, "correlation": correlation_table}
+    for marker, table in tables.items():
+        insert(doc, marker, table())
 
 
 def normal(bits: np.random.PCG64, *shape: int) -> np.ndarray:
@@ -98,6 +99,29 @@ def coverage_row(kind: str, n: int) -> str:
 def covered(bounds: list[tuple[float, float] | None], truth: float) -> str:
     found = [low <= truth <= high for low, high in filter(None, bounds)]
     return f"{100 * np.mean(found):.1f} %" if found else "none is given"
+
+
+CELLS, RUNS = 6, 2
+"""Of which a correlation is made: cells, and the runs that a unit has in each."""
+
+
+def correlation_table() -> str:
+    """How often a 95 % interval of a correlation within cells holds the true one."""
+    lines = ["| true correlation | a unit's runs share | 3 units | 5 units | 10 units |", "|---:|---|---:|---:|---:|"]
+    for truth, shared in ((0.0, 0.0), (0.0, 0.5), (0.6, 0.0)):
+        cells = " | ".join(correlation_cell(truth, shared, n) for n in UNITS)
+        lines.append(f"| {truth:g} | {'half a standard deviation' if shared else 'nothing'} | {cells} |")
+    return "\n".join(lines)
+
+
+def correlation_cell(truth: float, shared: float, n: int) -> str:
+    bits = stream("statistics-check", "correlation", str(truth), str(shared), n)
+    x, noise = normal(bits, SETS, CELLS, n, RUNS), normal(bits, SETS, CELLS, n, RUNS)
+    y = truth * x + math.sqrt(1 - truth**2) * noise
+    x, y = (values + shared * normal(bits, SETS, 1, n, 1) for values in (x, y))
+    cells, units = (list(map(int, index.flatten())) for index in np.indices((CELLS, n, RUNS))[:2])
+    flat = zip(x.reshape(SETS, -1), y.reshape(SETS, -1), strict=True)
+    return covered([stats.correlation_interval(mine, theirs, cells, units) for mine, theirs in flat], truth)
 
 
 if __name__ == "__main__":

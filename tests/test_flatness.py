@@ -1,10 +1,10 @@
 """The study of flatness: its statistics by hand, and its page made from the committed records."""
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -67,40 +67,82 @@ def test_a_stage_compares_each_learner_with_adam(flatness):
 
 def test_plain_and_sam_runs_share_a_mean_or_have_their_own(flatness):
     """SAM lowers both, and without it both rise against each other."""
-    runs = [run(flatness, "iql", "none", unit, 50.0 - unit, math.exp(9 + unit)) for unit in range(3)]
-    runs += [run(flatness, "iql+sam", "none", unit, 10.0 - unit, math.exp(1 + unit)) for unit in range(3)]
+    runs = [run(flatness, "iql", "none", unit, 50.0 - unit, math.exp(9 + unit)) for unit in range(2)]
+    runs += [run(flatness, "iql+sam", "none", unit, 10.0 - unit, math.exp(1 + unit)) for unit in range(2)]
     together, apart = (flatness.centred(runs, "clean", "V", "trace", apart=apart) for apart in (False, True))
-    assert len(together) == len(apart) == 6
-    assert flatness.correlation(flatness.sums_by_unit(together)) > 0.9
-    assert flatness.correlation(flatness.sums_by_unit(apart)) == pytest.approx(-1)
-    assert flatness.correlation_table(runs, "clean", apart=True).splitlines()[3] == "| trace | -1.00 (6) | - | - | - |"
-
-
-def test_correlation_is_within_cells(flatness):
-    """Between cells sharpness and score rise together, within them they fall: it is the fall that counts."""
-    runs = []
-    for cell, (algo, base) in enumerate((("iql", 10.0), ("riql", 50.0))):
-        for unit in range(3):
-            runs.append(run(flatness, algo, "none", unit, base - unit, math.exp(100 * cell + unit)))
-    points = flatness.centred(runs, "clean", "V", "trace")
-    assert flatness.correlation(flatness.sums_by_unit(points)) == pytest.approx(-1)
+    assert [value for p in together for value in p[1:]] == pytest.approx(
+        [3.5, 20.5, 4.5, 19.5, -4.5, -19.5, -3.5, -20.5]
+    )
+    assert [value for p in apart for value in p[1:]] == pytest.approx([-0.5, 0.5, 0.5, -0.5] * 2)
+    for apart, r in (
+        (False, (3.5 * 20.5 + 4.5 * 19.5) / math.sqrt((3.5**2 + 4.5**2) * (20.5**2 + 19.5**2))),
+        (True, -1),
+    ):
+        row = flatness.correlation_table(runs, "clean", apart=apart).splitlines()[3]
+        assert row == f"| trace | {r:+.2f} (4) | - | - | - |"
     assert flatness.centred(runs[:1], "clean", "V", "trace") == []  # a cell of one run
-    x = np.array([p.x for p in points])
-    y = np.array([p.y + 0.3 * p.run.unit**2 for p in points])
-    moved = [p._replace(y=value - y.mean()) for p, value in zip(points, y, strict=True)]
-    expected = np.corrcoef(x, y)[0, 1]
-    assert flatness.correlation(flatness.sums_by_unit(moved)) == pytest.approx(expected)
-    assert flatness.correlation(np.zeros((2, 3))) == 0
 
 
-def test_the_interval_draws_whole_units(flatness):
-    few = [run(flatness, "iql", "none", unit, -unit, math.exp(unit)) for unit in range(4)]
-    assert "[" not in flatness.correlation_table(few, "clean")
-    five = [run(flatness, "iql", "none", unit, -unit, math.exp(unit)) for unit in range(5)]
-    line = flatness.correlation_table(five, "clean").splitlines()[2]
-    assert (
-        line == "| largest eigenvalue | -1.00 [-1.00, -1.00] (5) | - | - | - |"
-    )  # to two digits: 3 of 3,125 draws vary in nothing
+def test_bc_has_a_column_of_its_own(flatness):
+    """Its scores vary most, and would make up the others' correlations."""
+    runs = [run(flatness, "iql", "none", unit, unit, math.exp(unit)) for unit in range(3)]
+    heads = "| | V | Q | actor | common |"
+    assert flatness.correlation_table(runs, "clean").splitlines()[0] == heads
+    bc = [run(flatness, "bc", "none", unit, -unit, math.exp(unit)) for unit in range(3)]
+    for each in bc:
+        each.report["data"]["clean"]["objectives"]["actor"] = each.report["data"]["clean"]["objectives"].pop("V")
+    table = flatness.correlation_table(runs + bc, "clean").splitlines()
+    assert table[0] == f"{heads} actor of bc |"
+    assert table[3] == "| trace | +1.00 [+1.00, +1.00] (3) | - | - | - | -1.00 [-1.00, -1.00] (3) |"
+
+
+def test_a_run_that_failed_has_the_floor_of_its_cell_and_is_counted(flatness):
+    plain = [run(flatness, "iql", "none", unit, 10.0) for unit in (0, 1)]
+    sam = [run(flatness, "iql+sam", "none", unit, score) for unit, score in ((0, 12.0), (1, math.nan))]
+    sam[1] = sam[1]._replace(failed=True)
+    scores = [each.score for each in flatness.floored(sam)]
+    assert scores == [12.0, 0.0]
+    below = [sam[0]._replace(score=-3.0), sam[1]]
+    assert [each.score for each in flatness.floored(below)] == [-3.0, -3.0]
+    assert flatness.floored(sam[1:]) == []
+    row = flatness.scores_table(plain + flatness.floored(sam)).splitlines()[2]
+    assert row.startswith("| iql, none | 2, 1 failed | 10.0 | 6.0 | -4.0 |")
+
+
+def test_all_stages_together_are_of_the_units_that_all_learners_have(flatness):
+    runs = [run(flatness, "iql", "none", unit, 0.0) for unit in range(5)]
+    runs += [run(flatness, "iql+wd", "none", unit, 0.0) for unit in (0, 1, 2)]
+    runs += [run(flatness, "iql+wd", "obs-adv", unit, 0.0) for unit in (1, 2)]
+    found = flatness.of_common_units(runs)
+    assert {each.unit for each in found} == {1, 2}
+    assert flatness.parts(found) == "6 runs of units 1, 2: iql, iql+wd."
+
+
+def test_the_share_of_the_slope(flatness):
+    """g 10 and w 50 long: slopes of 0.5 and 5 in rises of 2 and 20."""
+    runs = [run(flatness, "iql", "none", 0, 0.0, 2.0)]
+    found = runs[0].report["data"]["corrupted"]["objectives"]["V"]
+    found |= {"gradient_norm": 10.0, "weight_norm": 50.0, "sam_relative": {"0.01": 20.0}}
+    assert flatness.slope_table(runs).splitlines()[2:] == [
+        "| SAM, rho 0.05 | 25 % | - | - | - |",
+        "| SAM, rho 0.01 of the weights | 25 % | - | - | - |",
+    ]
+
+
+def test_where_runs_were_made(flatness):
+    runs = [run(flatness, "iql", "none", unit, 0.0)._replace(made=made) for unit, made in enumerate("aab")]
+    runs += [run(flatness, "iql+wd", "none", 0, 0.0)._replace(made="b")]
+    assert flatness.made_table(runs).splitlines()[2:] == ["| iql | 2 | 1 |", "| iql+wd | - | 1 |"]
+
+
+def test_only_a_report_of_the_last_step_counts(flatness, tmp_path, monkeypatch):
+    """Tracking leaves several, and one that goes on from the middle is none of the run's end."""
+    records = [record for record in flatness.read_records(flatness.RECORDS) if record.spec.steps == 25_000][:40]
+    asked = {"early": [{"step": 5_000}], "last": [{"step": 5_000}, {"step": 25_000, "n": 1}, {"step": 30_000}]}
+    for name, reports in asked.items():
+        monkeypatch.setattr(flatness, "reports_in", lambda folder, reports=reports: reports)
+        found = {json.dumps(each.report) for each in flatness.suite_runs(records, "tiny")}
+        assert found == {"null" if name == "early" else '{"step": 25000, "n": 1}'}
 
 
 def test_a_control_is_compared_with_sam_too(flatness):
@@ -131,3 +173,8 @@ def test_the_page_is_what_the_records_give(flatness):
     text = flatness.DOC.read_text("utf-8")
     for marker, table in flatness.tables(records).items():
         assert f"<!-- {marker} -->\n{table}\n<!-- /{marker} -->" in text, marker
+
+
+def test_the_figures_are_what_the_records_give(flatness):
+    for drawn in flatness.pictures(flatness.read_records(flatness.RECORDS)):
+        assert drawn.svg == (flatness.FIGURES / f"{drawn.name}.svg").read_bytes(), drawn.name

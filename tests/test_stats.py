@@ -12,6 +12,8 @@ from corruptbench.errors import DataError
 from corruptbench.tables.stats import (
     RESAMPLES,
     aggregate_interval,
+    correlation,
+    correlation_interval,
     drop,
     holm,
     interval,
@@ -338,3 +340,45 @@ def test_an_a_a_comparison_and_a_true_difference():
     found = np.mean([sign_flip(pair + 2) < 0.05 for pair in noise[0] - noise[1]])
     assert found >= 0.9
     assert not any(sign_flip(pair[:5] + 100) < 0.05 for pair in noise[0])  # 5 units can call none, however clear
+
+
+def test_correlation_is_within_cells():
+    """Between cells both rise together, within them one falls: it is the fall that counts."""
+    cells = ["a", "a", "a", "b", "b", "b"]
+    x, y = [1.0, 2, 3, 101, 102, 103], [12.0, 11, 10, 52, 51, 50]
+    assert np.corrcoef(x, y)[0, 1] > 0.99
+    assert correlation(x, y, cells) == pytest.approx(-1)
+    bent = [12.0, 9, 10, 52, 51, 55]
+    a, b = [-1, 0, 1] * 2, [12 - 31 / 3, 9 - 31 / 3, 10 - 31 / 3, 52 - 158 / 3, 51 - 158 / 3, 55 - 158 / 3]
+    by_hand = sum(p * q for p, q in zip(a, b, strict=True)) / math.sqrt(4 * sum(q * q for q in b))
+    assert correlation(x, bent, cells) == pytest.approx(by_hand)
+    assert correlation([1.0, 1, 5, 5], [1.0, 2, 3, 4], list("aabb")) == 0  # x varies in no cell
+
+
+def test_the_interval_of_a_correlation_leaves_whole_units_out():
+    """Two cells, three units of one run each: by hand, with the cells' means anew each time."""
+    cells, units = list("aaabbb"), [0, 1, 2, 0, 1, 2]
+    x, y = np.array([1.0, 2, 4, 3, 3, 7]), np.array([2.0, 1, 6, 0, 5, 4])
+    without = []
+    for unit in range(3):
+        kept = [i for i in range(6) if units[i] != unit]
+        a, b = x[kept], y[kept]
+        a, b = (np.concatenate([v[:2] - v[:2].mean(), v[2:] - v[2:].mean()]) for v in (a, b))
+        without.append(math.atanh(a @ b / math.sqrt((a @ a) * (b @ b))))
+    middle = sum(without) / 3
+    half = 4.3027 * math.sqrt(2 / 3 * sum((z - middle) ** 2 for z in without))
+    z = math.atanh(correlation(x, y, cells))
+    found = correlation_interval(x, y, cells, units)
+    assert found == pytest.approx((math.tanh(z - half), math.tanh(z + half)))
+    shuffled = [4, 0, 5, 2, 1, 3]
+    again = correlation_interval(x[shuffled], y[shuffled], [cells[i] for i in shuffled], [units[i] for i in shuffled])
+    assert again == pytest.approx(found)
+
+
+def test_a_correlation_has_an_interval_of_three_to_ten_units():
+    for n, given in ((2, False), (3, True), (10, True), (11, False)):
+        values = [math.sin(i) for i in range(n)]
+        found = correlation_interval(values, values[::-1], ["a"] * n, list(range(n)))
+        assert (found is not None) is given
+    same = correlation_interval([1.0, 2, 3, 5], [1.0, 2, 3, 5], ["a"] * 4, [0, 1, 2, 3])
+    assert same == pytest.approx((1, 1))

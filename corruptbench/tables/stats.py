@@ -5,7 +5,7 @@ in every cell, with :func:`with_floor` for the ones that failed. A :data:`Statis
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,6 +209,52 @@ def sign_flip(differences: ArrayLike) -> float:
     sums = np.abs((signs * values).sum(1))
     rounding = 1e-12 * np.abs(values).sum()  # a sum in another order is a tie
     return float(np.mean(sums >= sums[0] - rounding))
+
+
+def correlation(x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable]) -> float:
+    """Pearson's r of x and y ``(runs,)`` within cells: of both, the mean over a run's cell is taken off first.
+
+    0 where one of them varies in no cell.
+    """
+    a, b = (_within(values, cells) for values in (x, y))
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale else 0.0
+
+
+def correlation_interval(
+    x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable], units: Sequence[int]
+) -> tuple[float, float] | None:
+    """Student's 95 % interval of :func:`correlation` by the jackknife over units; None but for 3 to 10 of them.
+
+    Runs of a unit share its seeds, so each unit is left out with all its runs, and what is left has its cells' means
+    anew. Fisher's z = atanh r has standard error sqrt((n - 1)/n sum (z_without - their mean)^2). Sources: Tukey 1958,
+    Ann. Math. Stat. 29; Fisher 1921, Metron 1.
+    """
+    values, others, groups = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(units)
+    found = sorted(set(units))
+    n = len(found)
+    if not 3 <= n <= 10:
+        return None
+
+    def z(kept: np.ndarray) -> float:
+        r = correlation(values[kept], others[kept], [cell for cell, keep in zip(cells, kept, strict=True) if keep])
+        return math.atanh(max(-_NEARLY_ONE, min(_NEARLY_ONE, r)))
+
+    without = np.array([z(groups != unit) for unit in found])
+    half = _STUDENT[n - 2] * math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+    whole = z(groups == groups)
+    return math.tanh(whole - half), math.tanh(whole + half)
+
+
+_NEARLY_ONE = 1 - 1e-12
+
+
+def _within(values: ArrayLike, cells: Sequence[Hashable]) -> np.ndarray:
+    numbers = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
+    codes = np.array([numbers[cell] for cell in cells])
+    flat = np.asarray(values, dtype=float)
+    means: np.ndarray = np.bincount(codes, weights=flat) / np.bincount(codes)
+    return flat - means[codes]
 
 
 def smallest_p(n: int, family: int = 1) -> float:
