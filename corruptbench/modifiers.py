@@ -1,4 +1,4 @@
-"""Whether an algorithm heeds the layer normalization and the activation that its settings name."""
+"""Whether a run heeds the modifiers that its algorithm's settings name: layer normalization, activation, resets."""
 
 import copy
 
@@ -13,6 +13,16 @@ from corruptbench.types import Batch, TransitionDataset
 
 ROWS = 8
 """Of the dataset, that it is tried on."""
+
+
+def require_at_work(agent: Agent, steps: int) -> None:
+    """Raises UsageError for a reset or a shrinking that no step follows: it would be the same run under another id."""
+    for name in ("reset_every", "shrink_every"):
+        if getattr(agent, name) >= steps:
+            raise UsageError(
+                f"{agent.name}: {name} is {getattr(agent, name)} in a run of {steps:,} steps, allowed is less than "
+                "those, or 0 for none"
+            )
 
 
 def require_heeded(agent: Agent, dataset: TransitionDataset) -> None:

@@ -16,7 +16,7 @@ from corruptbench.corrupting import WHITE_BOX, corruption_spec, named_corruption
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
 from corruptbench.errors import PluginError, UsageError, sentence
-from corruptbench.modifiers import require_heeded
+from corruptbench.modifiers import require_at_work, require_heeded
 from corruptbench.optimizers import optimizer_for, spec_of
 from corruptbench.records import RECORD, RunRecord
 from corruptbench.registry import ALGORITHMS, source_sha256
@@ -66,6 +66,7 @@ def plan(
     differences, track = preset(request.preset, request.algo, dataset.environment.id, corruption)
     agent: Agent = settings.build(algorithm, {**differences, **request.algo_options}, f"--algo {request.algo}")
     require_heeded(agent, dataset)
+    require_at_work(agent, request.steps)
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho, request.optimizer_options)
     surrogate: Surrogate | None
     if getattr(corruption, "surrogate", "") == WHITE_BOX:

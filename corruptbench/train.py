@@ -195,9 +195,10 @@ class Learner:
         numbers of the optimizer's own."""
         updates = self.updates_until(self.steps)
         begun = self.updates_until(last_reset(self.agent, math.ceil(update / self.updates_a_step)))
-        rate, root = corrected(update - begun, self.agent.learning_rate)
+        count = update - begun
+        rate, root = corrected(count, self.agent.learning_rate)
         cosine = (1 + math.cos(math.pi * (update - 1) / updates)) / 2
-        rates = [rate, cosine * rate, root, *self.optimizer.numbers(update, updates)]
+        rates = [rate, cosine * rate, root, *self.optimizer.numbers(update, updates, count)]
         return torch.tensor([[value] for value in rates], dtype=self.dtype)
 
     def noise(self, update: int) -> dict[str, Tensor]:

@@ -297,6 +297,12 @@ def test_it_happens_before_the_step_after_a_multiple_and_never_at_the_end(name, 
     assert not close(one.state, plain.state, 1e-3)
 
 
+def test_shrinking_leaves_adams_count():
+    run = learner("iql", shrink_every=10)
+    rate, root = corrected(25, run.agent.learning_rate)
+    assert run.rates(25)[[0, 2], 0].tolist() == [rate, root]
+
+
 def test_adam_counts_updates_from_a_reset_where_a_step_takes_several():
     trained = learner("iql", reset_every=10, optimizer="double")
     for update, count in ((1, 1), (20, 20), (21, 1), (22, 2), (40, 20), (41, 1)):

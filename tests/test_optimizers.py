@@ -64,7 +64,7 @@ def found_by_hand(optimizer, momentum=(0.0, 0.0), noise=None, memory=(0.0, 0.0),
     """What it finds, and the weights left where they are; it remembers one thing at most."""
     weights, momentum, memory = (torch.tensor(x, dtype=torch.float64) for x in ([1.5, 0.5], momentum, memory))
     noise = None if noise is None else torch.tensor(noise, dtype=torch.float64)
-    numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(update, 10)]
+    numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(update, 10, update)]
     given = Given(momentum, noise, dict.fromkeys(optimizer.remembers, memory), numbers, optimizer.whole(update))
     found = optimizer.gradient(lambda w: ((CURVATURE * w.square()).sum() / 2, {}), weights, given)
     assert weights.tolist() == [1.5, 0.5]
@@ -164,7 +164,7 @@ def row_losses(w):
 def test_esam_looks_at_the_rows_whose_loss_rose_most(gamma, count):
     weights = torch.tensor([1.0, -2.0], dtype=torch.float64)
     optimizer = made("esam", rho=0.5, beta=1.0, gamma=gamma)
-    numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(1, 10)]
+    numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(1, 10, 1)]
     found = optimizer.gradient(row_losses, weights, Given(weights, weights, {}, numbers, True))
     rows, w = ROWS.numpy(), weights.numpy()
     there = w + 0.5 * unit(rows.mean(0) * w)
@@ -199,7 +199,10 @@ def test_two_passes_or_one():
                 return w.square().sum(), {"rows": w.square()}
 
             one, optimizer = torch.ones(3), cls()
-            memory, numbers = dict.fromkeys(cls.remembers, one), [torch.ones(1)] * len(optimizer.numbers(update, 10))
+            memory, numbers = (
+                dict.fromkeys(cls.remembers, one),
+                [torch.ones(1)] * len(optimizer.numbers(update, 10, update)),
+            )
             optimizer.gradient(loss, one, Given(one, one, memory, numbers, optimizer.whole(update)))
             passes[name] = (*passes.get(name, ()), len(evaluations))
     twice = dict.fromkeys(("sam", "asam", "gsam", "fsam", "esam"), (2, 2))
@@ -335,6 +338,39 @@ def test_an_objective_that_it_is_not_on_takes_adams_step(name):
     shown, usual = run.policy().state["V"][0], plain.policy().state["V"][0]
     assert not torch.equal(shown, usual)
     assert torch.equal(run.policy().state["actor"][0], plain.policy().state["actor"][0])
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if OPTIMIZERS[name].remembers])
+def test_a_population_goes_on_with_what_its_members_remember(name):
+    straight, first, second = ([learner(small("iql"), name, seed=i) for i in (0, 1)] for _ in range(3))
+    Population(straight, engine="eager").advance(20)
+    Population(first, engine="eager").advance(17)
+    for before, after in zip(first, second, strict=True):
+        after.restore(17, {key: array.copy() for key, array in before.arrays().items()})
+    Population(second, engine="eager").advance(3)
+    assert [content(run) for run in second] == [content(run) for run in straight]
+
+
+@pytest.mark.parametrize("name", ["bc", "iql", "riql"])
+def test_rows_are_what_the_loss_is_the_mean_of(name):
+    """ESAM selects by them."""
+    run = learner(small(name), "adam")
+    run.advance(3)
+    batch = run.batch(9)
+    fixed = run.agent.targets(run.state, batch)
+    for objective in run.agent.objectives:
+        loss, info = objective.loss(run.state[objective.group], batch, fixed)
+        assert info["rows"].shape == (16,)
+        torch.testing.assert_close(info["rows"].mean(), loss)
+
+
+def test_weight_decay_after_a_reset_is_by_the_learning_rate():
+    """Adam counts anew, so that its rate with the correction of that count is the learning rate again."""
+    agent = small("iql", reset_every=8)
+    run = learner(agent, "wd")
+    for update in (1, 8, 9, 10, 17):
+        rate, _, _, correction = run.rates(update)[:, 0].tolist()
+        assert rate * correction == pytest.approx(agent.learning_rate)
 
 
 def test_weight_decay_is_torchs_adamw():
@@ -607,14 +643,14 @@ SENSELESS = {
     ),
     "gsam, misspelled": (
         ("gsam", {"options": {"alpah": 1}}),
-        "--optimizer gsam: unknown option 'alpah': known are alpha, on, rho (did you mean 'alpha'?)",
+        "--optimizer gsam: unknown option 'alpah': known are alpha (did you mean 'alpha'?)",
     ),
     "gsam, text": (
         ("gsam", {"options": {"alpha": "much"}}),
         "--optimizer gsam: alpha is 'much', needed is a value of type float",
     ),
     "gsam, alpha": (("gsam", {"options": {"alpha": -0.5}}), "--gsam.alpha is -0.5, allowed is 0 and above"),
-    "gsam, rho": (("gsam", {"options": {"rho": 0.5}}), "--optimizer gsam: rho is none of its own settings"),
+    "gsam, rho": (("gsam", {"options": {"rho": 0.5}}), "--optimizer gsam: unknown option 'rho': known are alpha"),
     "asam, eta": (("asam", {"options": {"eta": -1}}), "--asam.eta is -1.0, allowed is 0 and above"),
     "fsam, sigma": (("fsam", {"options": {"sigma": -1}}), "--fsam.sigma is -1.0, allowed is 0 and above"),
     "fsam, lmbda": (("fsam", {"options": {"lmbda": 1}}), "--fsam.lmbda is 1.0, allowed is 0 and above, and under 1"),

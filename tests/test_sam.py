@@ -45,7 +45,7 @@ def product_steps(run, objective, optimizer, batches, targets):
         def loss(w, batch=batch, fixed=fixed):
             return objective.loss(unflatten(w, shapes), batch, fixed)
 
-        numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(step, len(batches))]
+        numbers = [torch.tensor([x], dtype=torch.float64) for x in optimizer.numbers(step, len(batches), step)]
         found = optimizer.gradient(loss, weights, Given(moments.first, None, memory, numbers, optimizer.whole(step)))
         memory |= found.memory
         rate, root = (torch.tensor(x, dtype=torch.float64) for x in corrected(step, 3e-4))

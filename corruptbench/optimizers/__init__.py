@@ -5,7 +5,7 @@ from typing import Any
 
 from corruptbench import settings
 from corruptbench.algos.agent import Agent
-from corruptbench.errors import UsageError, nearest, unknown
+from corruptbench.errors import UsageError, nearest, shown, unknown
 from corruptbench.optimizers.asam import ASAM
 from corruptbench.optimizers.averaging import Averaging
 from corruptbench.optimizers.esam import EfficientSAM
@@ -72,8 +72,10 @@ def optimizer_for(
         )
     own = options or {}
     for key in own:
-        if key.replace("-", "_") in ("on", "rho"):
-            raise UsageError(f"--optimizer {name}: {key} is none of its own settings")
+        if key.replace("-", "_") not in own_fields(cls):
+            allowed = ", ".join(sorted(own_fields(cls))) or "none"
+            hint = nearest(key, own_fields(cls))
+            raise UsageError(f"--optimizer {name}: unknown option {shown(key)}: known are {allowed}{hint}")
     made = settings.build(cls, own, f"--optimizer {name}")
     known = [objective.name for objective in agent.objectives]
     chosen = on or usual

@@ -16,7 +16,8 @@ class Averaging(Optimizer):
 
     average <- average + (w - average) / n after the n-th of the steps that follow the first floor(start steps)
     (algorithm 1, each step counted). It is on every objective where none are named, the actor among them: on the others
-    alone it changes no policy. Training goes on with w, and target networks follow w.
+    alone it changes no policy. Training goes on with w, and target networks follow w. Weights from before a reset or a
+    shrinking are in the average with those from after it.
     """
 
     start: float = 0.75  # share of the steps before the average begins
@@ -31,7 +32,7 @@ class Averaging(Optimizer):
     def usual(cls, agent: Agent) -> tuple[str, ...]:
         return tuple(objective.name for objective in agent.objectives)
 
-    def numbers(self, update: int, updates: int) -> tuple[float, ...]:
+    def numbers(self, update: int, updates: int, count: int) -> tuple[float, ...]:
         """The share of this step in the average, 0 before it begins."""
         averaged = update - math.floor(self.start * updates)
         return (1 / averaged if averaged > 0 else 0.0,)

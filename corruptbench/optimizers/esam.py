@@ -42,7 +42,7 @@ class EfficientSAM(Perturbed):
                     "row: --esam.gamma 1 selects all"
                 )
 
-    def numbers(self, update: int, updates: int) -> tuple[float, ...]:
+    def numbers(self, update: int, updates: int, count: int) -> tuple[float, ...]:
         """What a standard normal lies below with probability beta."""
         return (NormalDist().inv_cdf(self.beta) if self.beta < 1 else float("inf"),)
 

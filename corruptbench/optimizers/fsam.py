@@ -29,7 +29,7 @@ class FriendlySAM(Perturbed):
         self.require("sigma", 0 <= self.sigma < float("inf"), "0 and above")
         self.require("lmbda", 0 <= self.lmbda < 1, "0 and above, and under 1")
 
-    def numbers(self, update: int, updates: int) -> tuple[float, ...]:
+    def numbers(self, update: int, updates: int, count: int) -> tuple[float, ...]:
         """The share of g in the mean: all of it at first."""
         return (1 - self.lmbda if update > 1 else 1.0,)
 

@@ -79,8 +79,8 @@ class Optimizer:
         """What it ``remembers``, after Adam's step to ``weights``."""
         return {}
 
-    def numbers(self, update: int, updates: int) -> tuple[float, ...]:
-        """What it computes from the number of an update, from 1, of as many."""
+    def numbers(self, update: int, updates: int, count: int) -> tuple[float, ...]:
+        """What it computes from the number of an update, from 1, of as many; ``count`` is Adam's, from a reset on."""
         return ()
 
     def shown(self, weights: Tensor, memory: dict[str, Tensor], step: int, steps: int) -> Tensor:

@@ -29,9 +29,9 @@ class WeightDecay(Optimizer):
     def usual(cls, agent: Agent) -> tuple[str, ...]:
         return sharp_objectives(agent)
 
-    def numbers(self, update: int, updates: int) -> tuple[float, ...]:
+    def numbers(self, update: int, updates: int, count: int) -> tuple[float, ...]:
         """Adam's correction of the first moment, without which its rate is the learning rate."""
-        return (1 - BETA1**update,)
+        return (1 - BETA1**count,)
 
     def decayed(self, weights: Tensor, rate: Tensor, numbers: list[Tensor]) -> list[Tensor]:
         return [weights - self.decay * rate * numbers[0] * weights]
