@@ -478,6 +478,16 @@ def run(file, out, algo, *more, steps=30, code=0):
     assert main(["run", "--algo", algo, "--corrupt", "none", *sizes, *where, "--steps", str(steps), *more]) == code
 
 
+@pytest.mark.parametrize("name", ["reset_every", "shrink_every"])
+def test_what_no_step_follows_is_refused(name, small_file, tmp_path):
+    data = {"dataset": f"file:{small_file}", "env": "Hopper-v5", "score": False}
+    request = RunRequest("bc", "none", algo_options={name: "20"}, steps=21, **data)
+    assert getattr(plan(request, tmp_path).agent, name) == 20
+    with pytest.raises(UsageError) as error:
+        plan(dataclasses.replace(request, steps=20), tmp_path)
+    assert str(error.value) == f"bc: {name} is 20 in a run of 20 steps, allowed is less than those, or 0 for none"
+
+
 def what_is_wrong_with(record, out):
     """By the rule of a submission on what a record states of itself."""
     one = Run(out / record.run_id, record, None)
