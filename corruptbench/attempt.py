@@ -67,19 +67,15 @@ def corrupted_for(planned: Plan, setup: Setup) -> Corrupted:
     )
 
 
-def sharpness_of(policy: Policy, step: int, corrupted: TransitionDataset, planned: Plan) -> dict[str, Any] | None:
-    """The sharpness report of a run after so many steps; None, which is told, where its weights have none.
+def sharpness_of(policy: Policy, step: int, corrupted: TransitionDataset, planned: Plan) -> dict[str, Any]:
+    """The sharpness report of a run after so many steps."""
+    return report_of(policy, step, {"corrupted": corrupted, "clean": planned.dataset}, Effort())
 
-    So a run ends the same whether it is tracked or not. Raises what lacks memory or disk.
-    """
-    try:
-        return report_of(policy, step, {"corrupted": corrupted, "clean": planned.dataset}, Effort())
-    except Exception as error:
-        if lack_of(error):
-            raise
-        words = str(error) if isinstance(error, CorruptBenchError) else sentence(error)
-        log.warning("run %s has no sharpness after %s steps: %s", planned.spec.run_id, f"{step:,}", words)
-        return None
+
+def without_sharpness(planned: Plan, step: int, error: BaseException) -> None:
+    """Tells why there is no report."""
+    words = str(error) if isinstance(error, CorruptBenchError) else sentence(error)
+    log.warning("run %s has no sharpness after %s steps: %s", planned.spec.run_id, f"{step:,}", words)
 
 
 class Attempt:
@@ -176,15 +172,23 @@ class Attempt:
         }
 
     def measure_sharpness(self) -> None:
-        """A report, where one is asked for after this step and a run that goes on has none of it."""
+        """A report, where one is asked for after this step and a run that goes on has none of it.
+
+        Whatever goes wrong in it but a lack of memory or disk is told, and the run ends as one that is not tracked.
+        """
         assert self.learner is not None
         assert self.corrupted is not None
         every, step, corrupted = self.setup.track_sharpness, self.learner.step, self.corrupted
         if not every or not is_due(step, every, self.planned.spec.steps):
             return
         if not self.reports or self.reports[-1]["step"] < step:
-            report = self.timed("sharpness", lambda: sharpness_of(self.policy, step, corrupted, self.planned))
-            self.reports += [report] if report else []
+            try:
+                report = self.timed("sharpness", lambda: sharpness_of(self.policy, step, corrupted, self.planned))
+                self.reports.append(report)
+            except (Exception, SystemExit) as error:
+                if lack_of(error):
+                    raise
+                without_sharpness(self.planned, step, error)
 
     def lacks_point(self) -> bool:
         """Whether the curve is wanted and has none of this step."""

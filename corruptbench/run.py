@@ -10,12 +10,12 @@ import torch
 
 from corruptbench import command, settings
 from corruptbench.algos.agent import Agent, State, options_of
-from corruptbench.attempt import Attempt, Setup, corrupted_for, sharpness_of
+from corruptbench.attempt import Attempt, Setup, corrupted_for, sharpness_of, without_sharpness
 from corruptbench.checkpoints import Checkpoints
 from corruptbench.corrupting import WHITE_BOX, corruption_spec, named_corruption, with_surrogate
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
-from corruptbench.errors import PluginError, UsageError, sentence
+from corruptbench.errors import DataError, PluginError, UsageError, sentence
 from corruptbench.modifiers import require_at_work, require_heeded
 from corruptbench.optimizers import optimizer_for, spec_of
 from corruptbench.records import RECORD, RunRecord
@@ -167,9 +167,10 @@ def found(planned: Plan, out: Path, setup: Setup) -> RunRecord:
     if lacks_report(record, folder, setup):
         log.info("its sharpness was not measured: that is done now")
         model = trained_run(str(folder), out, str(folder)).model
-        report = sharpness_of(model, planned.spec.steps, corrupted_for(planned, setup).dataset, planned)
-        if report:
-            keep(report, folder)
+        try:
+            keep(sharpness_of(model, planned.spec.steps, corrupted_for(planned, setup).dataset, planned), folder)
+        except DataError as error:  # its weights have none
+            without_sharpness(planned, planned.spec.steps, error)
     return record
 
 

@@ -136,6 +136,7 @@ def suite(name: str) -> Suite:
     else:
         path, content = Path(f"{name}.yaml"), settings.named("suites", name)
     found = settings.build(Suite, {**content, "name": path.stem}, f"suite {name}")
+    require_unlike(found)
     for threat in found.threats:
         threat_key(threat)
     for learner in found.algorithms:
@@ -146,6 +147,14 @@ def suite(name: str) -> Suite:
     if found.units < 1 or found.steps < 1:
         raise UsageError(f"suite {name}: units are {found.units} and steps {found.steps}, allowed is 1 and above")
     return found
+
+
+def require_unlike(found: Suite) -> None:
+    """Raises UsageError for datasets that records and tables would call the same."""
+    for name in found.dataset_ids:
+        same = [each for each in dict.fromkeys(found.datasets) if id_of(each) == name]
+        if len(same) > 1:
+            raise UsageError(f"suite {found.name}: {' and '.join(same)} would both be {name} in tables: rename one")
 
 
 def suite_names() -> Iterable[str]:

@@ -17,6 +17,7 @@ from corruptbench.records import RunRecord, read_records
 from corruptbench.sharpness import reports_in
 from corruptbench.suites import suite
 from corruptbench.tables import stats
+from corruptbench.tables.compare import place_of, sound_scores
 from corruptbench.tables.labels import label
 from corruptbench.tables.listing import run_row
 
@@ -102,18 +103,23 @@ def pictures(records: Sequence[RunRecord]) -> list[Picture]:
 def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
     """The runs of a suite itself, in the suite's order of algorithms and threat models.
 
-    One that diverged or failed has the score that tables give it (section 4 of the protocol).
+    One that diverged or failed has the score that tables give it: the floor of its cell, over all learners in it
+    (section 4 of the protocol).
     """
     selected = suite(name)
     learners = list(dict.fromkeys(label(row) for row in selected.rows()))
     wanted = list(selected.rows())
+    rows = [(record, run_row(record)) for record in records if selected.selects(record)]
+    sound = sound_scores(row for _, row in rows)
     found = []
-    for record in records:
-        row = run_row(record)
-        if not selected.selects(record) or not any(row.items() >= own.items() for own in wanted):
+    for record, row in rows:
+        if not any(row.items() >= own.items() for own in wanted):
             continue
-        spec, score = record.spec, (record.score or {}).get("normalized_mean")
+        spec, known = record.spec, (record.score or {}).get("normalized_mean")
+        score = stats.with_floor([known], sound[place_of(row)])
         assert spec.unit is not None
+        if score is None:  # nothing in its cell is sound
+            continue
         report = next((each for each in reports_in(RECORDS / record.run_id) if each["step"] == spec.steps), None)
         found.append(
             Run(
@@ -121,30 +127,34 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
                 label(row),
                 spec.corruption.name,
                 spec.unit,
-                math.nan if score is None else score,
+                score[0],
                 report,
-                failed=score is None,
+                failed=known is None,
                 made=f"{record.execution['cpu']}, version {record.versions['corruptbench']}",
             )
         )
-    found = [run for cell in grouped(found, lambda run: (run.learner, run.threat)).values() for run in floored(cell)]
     threats = {threat: number for number, threat in enumerate(selected.threats)}
     order = {learner: number for number, learner in enumerate(learners)}
     return sorted(found, key=lambda run: (run.algo, threats[run.threat], order[run.learner], run.unit))
 
 
-def floored(cell: Sequence[Run]) -> list[Run]:
-    """A cell's runs, those that failed with the floor as their score; none where no run is sound."""
-    sound = [run.score for run in cell if not run.failed]
-    scores = stats.with_floor([None if run.failed else run.score for run in cell], sound)
-    return [run._replace(score=score) for run, score in zip(cell, scores or [], strict=False)]
-
-
 def of_common_units(runs: Sequence[Run]) -> list[Run]:
-    """The runs of the units that every learner has under every threat model, so that each weighs alike."""
-    units = [{run.unit for run in cell} for cell in grouped(runs, lambda run: (run.learner, run.threat)).values()]
-    shared = set.intersection(*units) if units else set()
-    return [run for run in runs if run.unit in shared]
+    """The runs of units 0 to k - 1 of all learners that have them under every threat model, so that each weighs alike.
+
+    Of all k the one that keeps most runs, the larger one of two.
+    """
+    threats = {run.threat for run in runs}
+    there = {(run.learner, run.threat, run.unit) for run in runs}
+    best: list[Run] = []
+    for k in range(1, max((run.unit for run in runs), default=0) + 2):
+        whole = {
+            run.learner
+            for run in runs
+            if all((run.learner, threat, unit) in there for threat in threats for unit in range(k))
+        }
+        kept = [run for run in runs if run.learner in whole and run.unit < k]
+        best = kept if len(kept) >= len(best) else best
+    return best
 
 
 def study_runs(records: Sequence[RunRecord]) -> list[Run]:
@@ -159,7 +169,8 @@ def study_runs(records: Sequence[RunRecord]) -> list[Run]:
 def parts(runs: Sequence[Run]) -> str:
     """How many runs there are, of which units and learners, in words."""
     units = ", ".join(str(unit) for unit in sorted({run.unit for run in runs}))
-    return f"{len(runs)} runs of units {units}: {', '.join(sorted({run.learner for run in runs}))}."
+    learners = ", ".join(sorted({run.learner for run in runs}))
+    return f"{len(runs)} runs, of the learners that have units {units}: {learners}."
 
 
 def stage_table(runs: Sequence[Run], beside: str = "") -> str:

@@ -101,25 +101,30 @@ def covered(bounds: list[tuple[float, float] | None], truth: float) -> str:
     return f"{100 * np.mean(found):.1f} %" if found else "none is given"
 
 
-CELLS, RUNS = 6, 2
-"""Of which a correlation is made: cells, and the runs that a unit has in each."""
+DESIGNS = ((6, 2), (12, 1), (3, 1))
+"""Of a correlation: cells, and the runs that a unit has in each; the last one is BC's in docs/flatness.md."""
 
 
 def correlation_table() -> str:
     """How often a 95 % interval of a correlation within cells holds the true one."""
-    lines = ["| true correlation | a unit's runs share | 3 units | 5 units | 10 units |", "|---:|---|---:|---:|---:|"]
-    for truth, shared in ((0.0, 0.0), (0.0, 0.5), (0.6, 0.0)):
-        cells = " | ".join(correlation_cell(truth, shared, n) for n in UNITS)
-        lines.append(f"| {truth:g} | {'half a standard deviation' if shared else 'nothing'} | {cells} |")
+    lines = [
+        "| cells, a unit's runs in each | true correlation | a unit's runs share | 3 units | 5 units | 10 units |",
+        "|---|---:|---|---:|---:|---:|",
+    ]
+    for cells, runs in DESIGNS:
+        for truth, shared in ((0.0, 0.0), (0.0, 0.5), (0.6, 0.0)):
+            held = " | ".join(correlation_cell(cells, runs, truth, shared, n) for n in UNITS)
+            what = "half a standard deviation" if shared else "nothing"
+            lines.append(f"| {cells}, {runs} | {truth:g} | {what} | {held} |")
     return "\n".join(lines)
 
 
-def correlation_cell(truth: float, shared: float, n: int) -> str:
-    bits = stream("statistics-check", "correlation", str(truth), str(shared), n)
-    x, noise = normal(bits, SETS, CELLS, n, RUNS), normal(bits, SETS, CELLS, n, RUNS)
+def correlation_cell(count: int, runs: int, truth: float, shared: float, n: int) -> str:
+    bits = stream("statistics-check", "correlation", count, runs, str(truth), str(shared), n)
+    x, noise = normal(bits, SETS, count, n, runs), normal(bits, SETS, count, n, runs)
     y = truth * x + math.sqrt(1 - truth**2) * noise
     x, y = (values + shared * normal(bits, SETS, 1, n, 1) for values in (x, y))
-    cells, units = (list(map(int, index.flatten())) for index in np.indices((CELLS, n, RUNS))[:2])
+    cells, units = (list(map(int, index.flatten())) for index in np.indices((count, n, runs))[:2])
     flat = zip(x.reshape(SETS, -1), y.reshape(SETS, -1), strict=True)
     return covered([stats.correlation_interval(mine, theirs, cells, units) for mine, theirs in flat], truth)
 

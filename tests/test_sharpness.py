@@ -429,13 +429,15 @@ def test_a_finished_run_is_measured_when_that_is_asked_for(small_file, tmp_path,
     assert main(["verify", str(tmp_path / "c")]) == 0
 
 
-@pytest.mark.parametrize("broken", ["raises", "nan"])
+@pytest.mark.parametrize("broken", ["raises", "exits", "nan"])
 def test_weights_without_sharpness_leave_the_run_as_it_is(broken, small_file, tmp_path, monkeypatch, caplog):
     plain = run(small_file, tmp_path / "a")
 
     def broken_report(model, step, data, effort):
         if broken == "raises":
             raise RuntimeError("broken on purpose")
+        if broken == "exits":
+            raise SystemExit(3)
         model.state["actor"][0][0, 0] = math.nan
         return report.report_of(model, step, data, effort)
 
@@ -446,9 +448,15 @@ def test_weights_without_sharpness_leave_the_run_as_it_is(broken, small_file, tm
     assert reports_in(tracked) == []
     said = [record.message for record in caplog.records if "has no sharpness after" in record.message]
     assert len(said) == 3
-    words = {"raises": "RuntimeError: broken on purpose", "nan": "is nan: only what is finite has a sharpness"}
+    words = {
+        "raises": "RuntimeError: broken on purpose",
+        "exits": "SystemExit: 3",
+        "nan": "is nan: only what is finite has a sharpness",
+    }
     assert said[0].startswith(f"run {tracked.name} has no sharpness after 15 steps: ")
     assert words[broken] in said[0]
+    if broken != "nan":
+        return
     run(small_file, tmp_path / "b", "--track-sharpness", "15")  # asked for again: told again, and nothing else
     assert reports_in(tracked) == []
     assert len([record for record in caplog.records if "has no sharpness after" in record.message]) == 4

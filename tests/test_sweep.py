@@ -218,7 +218,7 @@ def test_only_takes_what_a_suite_takes(tmp_path):
         "optimizer": (["--algo", "bc+adma"], "did you mean 'adam'?"),
         "its setting": (
             ["--algo", "bc+gsam:alpah=1"],
-            "--optimizer gsam: unknown option 'alpah': known are alpha, on, rho",
+            "--optimizer gsam: unknown option 'alpah': known are alpha",
         ),
         "its objective": (["--algo", "bc+sam:on=Q"], "--sam-on 'Q': bc has the objectives actor"),
     }.values(),
@@ -644,6 +644,18 @@ def test_a_suite_of_ones_own_on_data_of_ones_own_has_a_table_and_a_page(small_fi
     assert f"file:{small_file.name}" in (tables / "index.html").read_text()
     assert main(["leaderboard", "validate", str(out), "--suite", str(own)]) == 3
     assert f"its dataset file:{small_file.name} has no environment in our table" in capsys.readouterr().out
+
+
+def test_two_files_of_one_name_are_no_suite(four, tmp_path, capsys):
+    named = "suite {}: file:a/logs.hdf5 and file:b/logs.hdf5 would both be file:logs.hdf5 in tables: rename one"
+    files = ["--dataset", "file:a/logs.hdf5", "--dataset", "file:b/logs.hdf5"]
+    assert main(["sweep", str(four), *files, "--out", str(tmp_path / "out")]) == 2
+    assert named.format("four") in capsys.readouterr().err
+    own = tmp_path / "own.yaml"
+    own.write_text(FOUR.replace("hopper-replay", "'file:a/logs.hdf5', 'file:b/logs.hdf5'"))
+    with pytest.raises(UsageError) as error:
+        suite(str(own))
+    assert str(error.value) == named.format("own")
 
 
 def test_a_finished_run_with_work_under_way_is_still_to_do(small_file, tmp_path):

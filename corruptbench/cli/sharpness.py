@@ -128,7 +128,7 @@ def _value(found: Mapping[str, float]) -> str:
 
 def _bound(found: Mapping[str, float]) -> str:
     """A smallest eigenvalue, or what it is at most where Lanczos' method had not come near it."""
-    return _value(found) if found["residual"] < abs(found["value"]) else f"<={found['value']:.3g}"
+    return _value(found) if found["residual"] < 0.1 * abs(found["value"]) else f"<={found['value']:.3g}"
 
 
 def table(record, report: Mapping[str, Any]) -> str:  # type: ignore[no-untyped-def]

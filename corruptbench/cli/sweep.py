@@ -142,13 +142,17 @@ def build_parser() -> Parser:
 
 def asked_for(selected, options: argparse.Namespace):  # type: ignore[no-untyped-def]
     """The suite with the user's own algorithms, datasets and number of units in place of its own."""
+    from corruptbench.suites import require_unlike
+
     changed = {"algorithms": options.algo, "datasets": options.dataset, "units": options.units}
     given = {name: value for name, value in changed.items() if value is not None}
     if options.units is not None and options.units < 1:
         raise UsageError(f"--units is {options.units}, allowed is 1 and above")
-    return dataclasses.replace(
+    asked = dataclasses.replace(
         selected, **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     )
+    require_unlike(asked)
+    return asked
 
 
 def check_launcher(options: argparse.Namespace) -> None:
