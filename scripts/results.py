@@ -1,21 +1,21 @@
 """Writes what the committed records show into the docs: python scripts/results.py
 
 Tables between ``<!-- NAME -->`` and ``<!-- /NAME -->`` of README.md, docs/learning.md and the cards of the shipped
-datasets, and the learning curves as docs/figures/*.csv and *.png. Everything comes from leaderboard/records, so the
-same records give the same text.
+datasets, and the learning curves of the horizons as docs/figures/horizon.*. Everything comes from leaderboard/records,
+so the same records give the same text.
 """
 
 import csv
-import io
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from markers import insert
-from matplotlib.figure import Figure
 
 from corruptbench.corruptions.auto import members
+from corruptbench.csv_text import to_csv
 from corruptbench.data import ASSETS, shipped
+from corruptbench.drawing import Picture, legend, panels, picture, styles
 from corruptbench.records import RunRecord, read_records
 from corruptbench.spec import DEFAULT_STEPS
 from corruptbench.suites import suite
@@ -41,8 +41,11 @@ def main() -> None:
     insert(ROOT / "docs" / "attacks.md", "harm", harm_table(records))
     for dataset, card in shipped().items():
         insert(ASSETS / dataset / "README.md", "learned", learned_table(records, dataset, card))
-    curves("horizon", horizon, lambda r: "IQL on the clean data", lambda r: f"{r.spec.steps:,} steps")
-    curves("core", core, lambda r: r.spec.corruption.name, name)
+    rows = horizon_rows(horizon)
+    (FIGURES / "horizon.csv").write_text(to_csv(CURVE, rows))
+    drawn = horizon_picture(rows)
+    (FIGURES / "horizon.svg").write_bytes(drawn.svg)
+    (FIGURES / "horizon.png").write_bytes(drawn.png)
 
 
 def is_horizon(record: RunRecord) -> bool:
@@ -183,37 +186,35 @@ def cell(values: list[float]) -> str:
     return f"{stats.mean(values):.1f}{'' if spread is None else f' ± {spread:.1f}'} (n={len(values)})"
 
 
-def curves(
-    file: str, records: list[RunRecord], panel: Callable[[RunRecord], str], line: Callable[[RunRecord], str]
-) -> None:
-    """One panel for each value of ``panel``, one colour for each value of ``line``, one thin line a unit."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CURVE, lineterminator="\n")
-    writer.writeheader()
-    panels = sorted({panel(r) for r in records}, key=lambda p: (p != "none", p))
-    lines = sorted({line(r) for r in records}, key=lambda label: (len(label), label))  # 25,000 before 100,000
-    colors = {label: f"C{i}" for i, label in enumerate(lines)}
-    figure = Figure(figsize=(1.2 + 4.2 * len(panels), 3.6), layout="constrained")
-    axes = dict(zip(panels, figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], strict=True))
-    ordered = sorted(records, key=lambda r: (panel(r), line(r), r.spec.unit or 0, r.run_id))
-    for record in ordered:
-        with (RECORDS / record.run_id / "curve.csv").open() as stream:
-            points = list(csv.DictReader(stream))
+def horizon_rows(records: list[RunRecord]) -> list[dict[str, str]]:
+    """The points of the runs' learning curves, run by run."""
+    rows = []
+    for record in sorted(records, key=lambda r: (r.spec.steps, r.spec.unit or 0, r.run_id)):
         spec = record.spec
-        for point in points:
-            fixed = (record.run_id, name(record), spec.corruption.name, spec.unit, spec.steps)
-            measured = (point["step"], *(f"{float(point[k]):.4f}" for k in CURVE[-2:]))
-            writer.writerow(dict(zip(CURVE, (*fixed, *measured), strict=True)))
-        steps, values = [int(p["step"]) for p in points], [float(p["normalized_mean"]) for p in points]
-        target = axes[panel(record)]
-        target.plot(steps, values, color=colors[line(record)], linewidth=1, alpha=0.8, label=line(record))
-    for title, target in axes.items():
-        target.set(title=title, xlabel="training step")
-        known = dict(zip(*target.get_legend_handles_labels()[::-1], strict=True))
-        target.legend(known.values(), known.keys(), fontsize=8)
-    axes[panels[0]].set_ylabel("normalized score, 10 episodes")
-    (FIGURES / f"{file}.csv").write_text(text.getvalue())
-    figure.savefig(FIGURES / f"{file}.png", dpi=110, metadata={"Software": None})
+        fixed = (record.run_id, name(record), spec.corruption.name, str(spec.unit), str(spec.steps))
+        with (RECORDS / record.run_id / "curve.csv").open() as stream:
+            for point in csv.DictReader(stream):
+                measured = (point["step"], *(f"{float(point[column]):.4f}" for column in CURVE[-2:]))
+                rows.append(dict(zip(CURVE, (*fixed, *measured), strict=True)))
+    return rows
+
+
+def horizon_picture(rows: list[dict[str, str]]) -> Picture:
+    """Score over steps, a line for each run, a look for each number of steps."""
+    runs: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        runs[row["steps"], row["run_id"]].append(row)
+    looks = styles([f"{int(steps):,} steps" for steps in dict.fromkeys(steps for steps, _ in runs)])
+
+    def draw(figure: Any) -> None:
+        (axes,) = panels(figure, 1, "training step", "normalized score, 10 episodes")
+        for (steps, _), points in runs.items():
+            values = [[float(point[column]) for point in points] for column in ("step", "normalized_mean")]
+            axes.plot(*values, **looks[f"{int(steps):,} steps"].drawn(linewidth=1, markersize=3))
+        legend(figure, looks)
+
+    title = "IQL on the clean data, by the number of steps"
+    return picture("horizon", title, f"{title}: learning curves, one line a run", (6.0, 4.0), draw)
 
 
 if __name__ == "__main__":
