@@ -579,6 +579,11 @@ def _table(rows):
     return "".join(",".join(values) + "\n" for values in rows(list(header), [list(row) for row in others[:2]]))
 
 
+def _second(column):
+    """The value of the second run of the table."""
+    return [*csv.DictReader((LEADERBOARD / "core.csv").read_text().splitlines())][1][column]
+
+
 def _with(column, value):
     def rows(header, others):
         others[1][header.index(column)] = value
@@ -595,7 +600,11 @@ USERS = {
     "a value less": (lambda h, o: [h, o[0], o[1][:-1]], 3, "it has 23 values, and the header has 24 names"),
     "a value more": (lambda h, o: [h, [*o[0], "x"]], 2, "it has 25 values, and the header has 24 names"),
     "an empty line": (lambda h, o: [h, o[0], [], o[1]], 3, "it has 0 values, and the header has 24 names"),
-    "a run twice": (lambda h, o: [h, *o, o[0]], 4, "run f3332311c0cb3819 stands in line 2 already"),
+    "a run twice": (
+        lambda h, o: [h, *o, [*o[0][: h.index("run_id")], o[1][h.index("run_id")], *o[0][h.index("run_id") + 1 :]]],
+        4,
+        f"run {_second('run_id')} stands in line 3 already",
+    ),
     "no number": (
         _with("normalized", "12;5"),
         3,
