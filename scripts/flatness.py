@@ -4,69 +4,40 @@ Everything comes from leaderboard/records, records and their sharpness reports, 
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from flatness_runs import (
+    ALGORITHMS,
+    DATA,
+    LOSSES,
+    MEASURES,
+    RECORDS,
+    ROOT,
+    SHOWN,
+    STAGES,
+    Run,
+    cell_of,
+    centred,
+    grouped,
+    of_common_units,
+    paired,
+    study_runs,
+    suite_runs,
+)
 from markers import insert
 
 from corruptbench.drawing import Picture, legend, panels, picture, styles
 from corruptbench.records import RunRecord, read_records
-from corruptbench.sharpness import reports_in
-from corruptbench.suites import suite
 from corruptbench.tables import stats
-from corruptbench.tables.compare import place_of, sound_scores
-from corruptbench.tables.labels import label
-from corruptbench.tables.listing import run_row
 
-ROOT = Path(__file__).parent.parent
-RECORDS = ROOT / "leaderboard" / "records"
 DOC = ROOT / "docs" / "flatness.md"
 FIGURES = ROOT / "docs" / "figures"
 
-T = TypeVar("T")
-K = TypeVar("K")
-
-LOSSES = ("V", "Q", "actor", "common")
-DATA = ("corrupted", "clean")
-MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
-    "largest eigenvalue": lambda found: found["eigenvalue_max"]["value"],
-    "trace": lambda found: found["trace"]["value"],
-    "Fisher trace": lambda found: found["fisher_trace"],
-    "SAM, rho 0.05": lambda found: found["sam"]["0.05"],
-    "SAM, rho 0.01 of the weights": lambda found: found["sam_relative"]["0.01"],
-    "ASAM, rho 0.5": lambda found: found["asam"]["0.5"],
-    "mean rise, 0.1 of the weights": lambda found: found["average_relative"]["0.1"]["value"],
-}
-
-SHOWN = "SAM, rho 0.01 of the weights"
-"""The measure where one has to do."""
-ALGORITHMS = ("iql", "riql")
-"""Those with critics. BC's actor has a column of its own: its scores vary most, and would drown the others'."""
 COLUMNS = (*((loss, loss, ALGORITHMS) for loss in LOSSES), ("actor of bc", "actor", ("bc",)))
 """Of correlation tables: heading, loss, algorithms."""
-STAGES = ("radius", "where", "controls", "variants")
-
-
-class Run(NamedTuple):
-    """What the study reads of a run."""
-
-    algo: str
-    learner: str  # riql+sam
-    threat: str
-    unit: int
-    score: float
-    report: dict[str, Any] | None  # sharpness at the last step
-    failed: bool = False  # it diverged or failed, and its score is the floor of its cell
-    made: str = ""  # the kind of CPU and the version
-
-    def sharpness(self, data: str, loss: str, measure: str) -> float | None:
-        """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
-        found = self.report["data"][data]["objectives"].get(loss) if self.report else None
-        value = MEASURES[measure](found) if found else 0.0
-        return value if value > 0 else None
+NONE = "No runs yet of the same units."
 
 
 def main() -> None:
@@ -91,79 +62,14 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
         found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"))
     found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside="+sam")
     balanced = of_common_units(everything)
-    found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}"
+    found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
     return found
 
 
 def pictures(records: Sequence[RunRecord]) -> list[Picture]:
     runs, everything = suite_runs(records, "tiny"), study_runs(records)
-    return [scatter(runs, data) for data in DATA] + [learners_picture(everything, loss) for loss in ("V", "Q")]
-
-
-def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
-    """The runs of a suite itself, in the suite's order of algorithms and threat models.
-
-    One that diverged or failed has the score that tables give it: the floor of its cell, over all learners in it
-    (section 4 of the protocol).
-    """
-    selected = suite(name)
-    learners = list(dict.fromkeys(label(row) for row in selected.rows()))
-    wanted = list(selected.rows())
-    rows = [(record, run_row(record)) for record in records if selected.selects(record)]
-    sound = sound_scores(row for _, row in rows)
-    found = []
-    for record, row in rows:
-        if not any(row.items() >= own.items() for own in wanted):
-            continue
-        spec, known = record.spec, (record.score or {}).get("normalized_mean")
-        score = stats.with_floor([known], sound[place_of(row)])
-        assert spec.unit is not None
-        if score is None:  # nothing in its cell is sound
-            continue
-        report = next((each for each in reports_in(RECORDS / record.run_id) if each["step"] == spec.steps), None)
-        found.append(
-            Run(
-                spec.algorithm.name,
-                label(row),
-                spec.corruption.name,
-                spec.unit,
-                score[0],
-                report,
-                failed=known is None,
-                made=f"{record.execution['cpu']}, version {record.versions['corruptbench']}",
-            )
-        )
-    threats = {threat: number for number, threat in enumerate(selected.threats)}
-    order = {learner: number for number, learner in enumerate(learners)}
-    return sorted(found, key=lambda run: (run.algo, threats[run.threat], order[run.learner], run.unit))
-
-
-def of_common_units(runs: Sequence[Run]) -> list[Run]:
-    """The runs of units 0 to k - 1 of all learners that have them under every threat model, so that each weighs alike.
-
-    Of all k the one that keeps most runs, the larger one of two.
-    """
-    threats = {run.threat for run in runs}
-    there = {(run.learner, run.threat, run.unit) for run in runs}
-    best: list[Run] = []
-    for k in range(1, max((run.unit for run in runs), default=0) + 2):
-        whole = {
-            run.learner
-            for run in runs
-            if all((run.learner, threat, unit) in there for threat in threats for unit in range(k))
-        }
-        kept = [run for run in runs if run.learner in whole and run.unit < k]
-        best = kept if len(kept) >= len(best) else best
-    return best
-
-
-def study_runs(records: Sequence[RunRecord]) -> list[Run]:
-    """The runs of IQL and RIQL of all stages on ``none`` and ``obs-adv``, each once."""
-    stages = ["tiny", *(f"flatness-{stage}" for stage in STAGES)]
-    runs = [run for name in stages for run in suite_runs(records, name)]
-    first = {(run.learner, run.threat, run.unit): run for run in reversed(runs)}
-    wanted = [run for run in reversed(first.values()) if run.algo in ALGORITHMS and run.threat in ("none", "obs-adv")]
-    return sorted(wanted, key=lambda run: (run.algo, run.threat))
+    shared = of_common_units(everything)
+    return [scatter(runs, data) for data in DATA] + [learners_picture(shared, loss) for loss in ("V", "Q") if shared]
 
 
 def parts(runs: Sequence[Run]) -> str:
@@ -187,7 +93,7 @@ def stage_table(runs: Sequence[Run], beside: str = "") -> str:
         for learner, own in grouped(others, lambda run: run.learner).items():
             found.append((learner, threat, [(base[run.unit], run) for run in own]))
     if not found:
-        return "No runs yet of the same units."
+        return NONE
     adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for _, _, pairs in found])
     lines = [
         f"| learner, threat | n | {beside[1:].upper() or 'Adam'} | score | difference | 95 % interval | p, Holm | "
@@ -314,50 +220,6 @@ def correlated(
     return f"{stats.correlation(x, y, cells):+.2f}{shown} ({len(points)})"
 
 
-class Point(NamedTuple):
-    run: Run
-    x: float  # log sharpness less its mean over the runs of the cell
-    y: float  # score less that mean
-
-
-def cell_of(run: Run, *, apart: bool) -> tuple[str, str]:
-    return run.learner if apart else run.algo, run.threat
-
-
-def centred(runs: Sequence[Run], data: str, loss: str, measure: str, *, apart: bool = False) -> list[Point]:
-    """A cell is an algorithm under a threat model, its plain and SAM runs together unless ``apart``.
-
-    Together they show what SAM does to both, apart what is left without it. A cell of one run says nothing.
-    """
-    points = []
-    for cell in grouped(runs, lambda run: cell_of(run, apart=apart)).values():
-        known = [(run, math.log(value)) for run in cell if (value := run.sharpness(data, loss, measure))]
-        if len(known) > 1:
-            x, y = stats.mean([log for _, log in known]), stats.mean([run.score for run, _ in known])
-            points += [Point(run, log - x, run.score - y) for run, log in known]
-    return points
-
-
-def paired(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
-    """Plain and SAM run of each unit that has both, by algorithm and threat model."""
-    cells = grouped(runs, lambda run: (run.algo, run.threat))
-    found = {}
-    for (algo, threat), cell in cells.items():
-        plain, sam = ({run.unit: run for run in cell if run.learner == name} for name in (algo, f"{algo}+sam"))
-        pairs = [(plain[unit], sam[unit]) for unit in sorted(plain.keys() & sam.keys())]
-        if pairs:
-            found[algo, threat] = pairs
-    return found
-
-
-def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """In the order in which keys are first met."""
-    found: dict[K, list[T]] = defaultdict(list)
-    for item in items:
-        found[key(item)].append(item)
-    return dict(found)
-
-
 def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
     """Score over log sharpness of the algorithms with critics, both centred, a panel for each loss."""
     runs = [run for run in runs if run.algo in ALGORITHMS]
@@ -379,7 +241,7 @@ def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
 
 def learners_picture(runs: Sequence[Run], loss: str, data: str = "corrupted", measure: str = SHOWN) -> Picture:
     """Mean score over mean log sharpness, a point for each learner, a panel for each cell, all of the same units."""
-    cells = grouped(of_common_units(runs), lambda run: (run.algo, run.threat))
+    cells = grouped(runs, lambda run: (run.algo, run.threat))
     looks = styles(["plain", "sam", "others"])
 
     def draw(figure: Any) -> None:

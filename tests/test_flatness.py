@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -134,6 +135,7 @@ def test_all_stages_together_are_of_the_units_that_learners_have_in_common(flatn
     words = "24 runs, of the learners that have units 0, 1, 2: iql, iql+double, iql+swa, iql+wd."
     assert flatness.parts(found) == words
     assert flatness.of_common_units(those("iql", "none", 1) + those("iql+wd", "none", 2)) == []
+    assert flatness.tables([])["everything"] == "No runs yet of the same units."
 
 
 def test_the_share_of_the_slope(flatness):
@@ -158,7 +160,9 @@ def test_only_a_report_of_the_last_step_counts(flatness, tmp_path, monkeypatch):
     records = [record for record in flatness.read_records(flatness.RECORDS) if record.spec.steps == 25_000][:40]
     asked = {"early": [{"step": 5_000}], "last": [{"step": 5_000}, {"step": 25_000, "n": 1}, {"step": 30_000}]}
     for name, reports in asked.items():
-        monkeypatch.setattr(flatness, "reports_in", lambda folder, reports=reports: reports)
+        monkeypatch.setattr(
+            sys.modules[flatness.suite_runs.__module__], "reports_in", lambda folder, reports=reports: reports
+        )
         found = {json.dumps(each.report) for each in flatness.suite_runs(records, "tiny")}
         assert found == {"null" if name == "early" else '{"step": 25000, "n": 1}'}
 
