@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from builders_device import device_of_its_own
 from safetensors.numpy import load_file
 
 from corruptbench import training
 from corruptbench.attempt import Setup, corrupted_for
 from corruptbench.cli import main
-from corruptbench.records import read_records
+from corruptbench.records import RECORD, read_records
 from corruptbench.request import RunRequest
 from corruptbench.run import execute, execute_all, plan, under_way
 from corruptbench.sweep.jobs import Job
@@ -112,6 +113,46 @@ def test_a_population_that_is_stopped_goes_on_to_the_same_bytes(requests, tmp_pa
     found = execute_all(planned(requests, cut), cut, EAGER)
     assert steps == [20, 30, 40]
     assert content(cut, found) == content(straight, expected)
+
+
+@pytest.mark.parametrize(
+    ("algo", "optimizer", "options"),
+    [
+        ("bc", "adam", {}),
+        ("iql", "swa", {"activation": "crelu", "shrink_every": 15}),
+        ("iql", "esam", {"layer_norm": True}),
+        ("riql", "sam", {"reset_every": 15}),
+    ],
+)
+def test_a_device_with_memory_of_its_own_gives_the_same_bytes(
+    algo, optimizer, options, requests, tmp_path, monkeypatch
+):
+    """Training, renewals, checkpoints, scores. It stands in for a GPU, but for the order in which that one adds up."""
+    chosen = [replace(one, algo=algo, optimizer=optimizer) for one in requests]
+    chosen = [replace(one, algo_options={**one.algo_options, **options}, rho=None) for one in chosen]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"{device}, of its own")
+    here, apart = tmp_path / "here", tmp_path / "apart"
+    expected = execute_all(planned(chosen, here), here, EAGER)
+    own = replace(EAGER, device="cuda")
+    with device_of_its_own():
+        found = execute_all([plan(request, apart, own) for request in chosen], apart, own)
+    for record, other in zip(found, expected, strict=True):
+        assert record.execution == {**other.execution, "device": "cuda", "gpu": "cuda, of its own"}
+        assert (record.outcome, record.score) == ("ok", other.score)
+    assert {n: b for n, b in content(apart, found).items() if not n.endswith(RECORD)} == {
+        n: b for n, b in content(here, expected).items() if not n.endswith(RECORD)
+    }
+
+
+def test_the_device_of_its_own_is_reached_by_moves_alone():
+    with device_of_its_own():
+        there, here = torch.ones(2, device="cuda"), torch.ones(2)
+        assert (there + here.to("cuda")).cpu().tolist() == [2.0, 2.0]
+        assert (there.sum() + 1).item() == 3.0
+        with pytest.raises(RuntimeError, match="takes tensors of two devices"):
+            there + here
+        with pytest.raises((TypeError, RuntimeError)):
+            there.numpy()
 
 
 @pytest.mark.parametrize(
