@@ -570,7 +570,8 @@ def test_attacked_data_agree_where_software_and_processor_do():
 def test_attacked_data_agree_with_the_shipped_records():
     folder = LEADERBOARD / "records"
     shipped = [RunRecord.read(path / "record.json") for path in run_folders(folder)]
-    record = next(r for r in shipped if r.spec.corruption.surrogate_sha256 and not r.spec.corruption.options)
+    attacks = [r for r in shipped if r.spec.corruption.surrogate_sha256 and not r.spec.corruption.options]
+    record = next(r for r in attacks if r.spec.unit == 0)  # the one unit of the suite
     spec = dataclasses.replace(record.spec, algorithm=dataclasses.replace(record.spec.algorithm, name="mine"))
     selected = dataclasses.replace(ATTACKS, corruptions=(spec.corruption.name,), datasets=(spec.dataset,))
     mine = dataclasses.replace(record, spec=spec)
