@@ -104,13 +104,15 @@ def picture(name: str, title: str, text: str, size: tuple[float, float], draw: C
     return Picture(name, title, text, svg.getvalue(), png.getvalue())
 
 
-def panels(figure: Any, count: int, below: str = "", beside: str = "") -> list[Any]:
-    """Axes for ``count`` panels, two in a line, named at the outer ones; without ``below`` no two share an x axis.
+def panels(figure: Any, count: int, below: str = "", beside: str = "", *, shared: bool = True) -> list[Any]:
+    """Axes for ``count`` panels, two in a line, named at the outer ones; unless ``shared`` each has scales of its own.
 
-    What is left over of the last line stays empty, and the panel above it has its numbers.
+    Without ``below`` no two share an x axis. What is left over of the last line stays empty, and the panel above it has
+    its numbers.
     """
     columns = min(count, 2)
-    found = list(figure.subplots(rows_of(count), columns, squeeze=False, sharex=bool(below), sharey=True).flat)
+    scales = {"sharex": shared and bool(below), "sharey": shared}
+    found = list(figure.subplots(rows_of(count), columns, squeeze=False, **scales).flat)
     for empty in found[count:]:
         empty.set_axis_off()
     for axes in found[:count][-columns:]:
@@ -119,6 +121,18 @@ def panels(figure: Any, count: int, below: str = "", beside: str = "") -> list[A
     for axes in found[:count:columns]:
         axes.set_ylabel(beside)
     return found[:count]
+
+
+def plain_numbers(axis: Any) -> None:
+    """Plain numbers at a logarithmic axis, where matplotlib has formulas; between powers of 10 if few are there."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain())
 
 
 def rows_of(count: int) -> int:

@@ -4,7 +4,7 @@ Everything comes from leaderboard/records, records and their sharpness reports, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from flatness_runs import (
 )
 from markers import insert
 
-from corruptbench.drawing import Picture, legend, panels, picture, styles
+from corruptbench.drawing import Picture, legend, panels, picture, plain_numbers, rows_of, styles
 from corruptbench.records import RunRecord, read_records
 from corruptbench.tables import stats
 
@@ -69,7 +69,10 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
 def pictures(records: Sequence[RunRecord]) -> list[Picture]:
     runs, everything = suite_runs(records, "tiny"), study_runs(records)
     shared = of_common_units(everything)
-    return [scatter(runs, data) for data in DATA] + [learners_picture(shared, loss) for loss in ("V", "Q") if shared]
+    stages = {run.learner: stage for stage in STAGES for run in suite_runs(records, f"flatness-{stage}")}
+    stages |= {name: kind for algo in ALGORITHMS for name, kind in ((algo, "plain"), (f"{algo}+sam", "sam"))}
+    drawn = [scatter(runs, data) for data in DATA]
+    return drawn + [learners_picture(shared, stages, loss) for loss in ("V", "Q") if shared]
 
 
 def parts(runs: Sequence[Run]) -> str:
@@ -239,27 +242,51 @@ def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
     return picture(f"flatness-{data}", title, f"{title}: {measure}, one point a run", (7.2, 6.0), draw)
 
 
-def learners_picture(runs: Sequence[Run], loss: str, data: str = "corrupted", measure: str = SHOWN) -> Picture:
-    """Mean score over mean log sharpness, a point for each learner, a panel for each cell, all of the same units."""
+def learners_picture(
+    runs: Sequence[Run], stages: Mapping[str, str], loss: str, data: str = "corrupted", measure: str = SHOWN
+) -> Picture:
+    """Mean score over geometric mean sharpness, a point for each learner, a panel for each cell, all of the same units.
+
+    Names stand beside each panel in the order of their scores. Panels are not compared, so each has its own scales.
+    """
     cells = grouped(runs, lambda run: (run.algo, run.threat))
-    looks = styles(["plain", "sam", "others"])
+    there = {stages[run.learner] for run in runs}
+    looks = styles([name for name in ("plain", "sam", *STAGES) if name in there])
+    lines = max(len({run.learner for run in cell}) for cell in cells.values())
+    height = max(3.0, 0.6 + 0.11 * lines)
 
     def draw(figure: Any) -> None:
-        shown = panels(figure, len(cells), f"log of sharpness: {measure}", "score")
+        shown = panels(figure, len(cells), f"sharpness: {measure}", "score", shared=False)
         for axes, ((algo, threat), cell) in zip(shown, cells.items(), strict=True):
             axes.set_title(f"{algo}, {threat}")
-            for i, (learner, own) in enumerate(grouped(cell, lambda run: run.learner).items()):
+            axes.set_xscale("log")
+            plain_numbers(axes.xaxis)
+            axes.tick_params(axis="x", which="both", labelsize=7)
+            found = []
+            for learner, own in grouped(cell, lambda run: run.learner).items():
                 known = [(math.log(value), run.score) for run in own if (value := run.sharpness(data, loss, measure))]
-                if not known:
-                    continue
-                x, y = (stats.mean(values) for values in zip(*known, strict=True))
-                name = learner.removeprefix(algo).lstrip("+ ") or "plain"
-                axes.plot([x], [y], **looks[name if name in looks else "others"].drawn(markersize=4))
-                axes.annotate(name, (x, y), xytext=(3, 3 if i % 2 else -9), textcoords="offset points", fontsize=7)
-            axes.margins(0.2)
+                if known:
+                    x, y = (stats.mean(values) for values in zip(*known, strict=True))
+                    found.append((y, math.exp(x), learner))
+            for i, (y, x, learner) in enumerate(sorted(found, reverse=True)):
+                name = learner.removeprefix(algo).replace(f"{algo}.", "").lstrip("+ ") or "plain"
+                look = looks[stages[learner]]
+                axes.plot([x], [y], **look.drawn(markersize=4))
+                axes.annotate(
+                    name,
+                    (x, y),
+                    xytext=(1.04, 1 - (i + 0.5) / len(found)),
+                    textcoords="axes fraction",
+                    verticalalignment="center",
+                    fontsize=6,
+                    color=look.color,
+                    arrowprops={"arrowstyle": "-", "color": look.color, "linewidth": 0.4, "relpos": (0, 0.5)},
+                )
+        legend(figure, looks, columns=6)
 
     title = f"Score and sharpness of {loss}, by learner"
-    return picture(f"flatness-learners-{loss}", title, f"{title}: means over units, {measure}", (7.2, 6.0), draw)
+    text = f"{title}: means over units, {measure}"
+    return picture(f"flatness-learners-{loss}", title, text, (7.2, height * rows_of(len(cells))), draw)
 
 
 if __name__ == "__main__":

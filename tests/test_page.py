@@ -16,7 +16,7 @@ from test_report import SAM, record, rows_of
 
 from corruptbench.cli import main
 from corruptbench.corruptions.auto import ENSEMBLES
-from corruptbench.drawing import INK, styles
+from corruptbench.drawing import INK, picture, plain_numbers, styles
 from corruptbench.page import figures as figures_module
 from corruptbench.page import severity as severity_module
 from corruptbench.page.grid import FLAGS
@@ -369,6 +369,19 @@ def drawn(monkeypatch, found):
         return suites, looks, [axes for axes in figure.axes if axes.get_visible() and axes.axison]
 
     return draw_again
+
+
+@pytest.mark.parametrize(("low", "high"), [(2, 8), (11, 19), (0.3, 3000), (1.02, 1.05), (3e5, 8e6)])
+def test_a_logarithmic_axis_has_plain_numbers_however_little_is_in_view(low, high):
+    def draw(figure):
+        axes = figure.subplots()
+        axes.plot([0, 1], [low, high])
+        axes.set(yscale="log", xticks=[])
+        plain_numbers(axes.yaxis)
+
+    svg = ElementTree.fromstring(picture("a", "a title", "a text", (4, 3), draw).svg)
+    shown = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text") if text.text != "a title"]
+    assert len([number for number in map(float, shown) if low <= number <= high]) >= 2
 
 
 def lines_of(axes, look, marker):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from corruptbench.drawing import Picture, legend, panels, picture, rows_of, short, styles
+from corruptbench.drawing import Picture, legend, panels, picture, plain_numbers, rows_of, short, styles
 from corruptbench.errors import UsageError
 from corruptbench.landscape.measured import Measured, Settings
 from corruptbench.landscape.report import band, unit_of
@@ -61,8 +61,7 @@ def line_picture(name: str, title: str, what: str, surfaces: Named, settings: Se
         axes.set(xlabel="a, in shares of each unit's norm", ylabel=what)
         if what.startswith("loss") and all((surface.lines.values > 0).all() for surface in surfaces.values()):
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("")
+            plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
         legend(figure, looks, columns=3)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corruptbench.drawing import Picture, legend, panels, picture, rows_of, styles
+from corruptbench.drawing import Picture, legend, panels, picture, plain_numbers, rows_of, styles
 from corruptbench.sharpness.rise import RADII
 
 Report = Mapping[str, Any]
@@ -12,7 +12,7 @@ Report = Mapping[str, Any]
 
 def drawn(reports: Mapping[str, Report], data: str) -> Picture:
     """SAM sharpness over rho, a panel for each loss, a line for each run; a rise that is not above 0 has no point."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import NullFormatter
 
     names = list(dict.fromkeys(name for report in reports.values() for name in report["data"][data]["objectives"]))
     looks = styles(list(reports))
@@ -22,7 +22,7 @@ def drawn(reports: Mapping[str, Report], data: str) -> Picture:
             axes.set(title=name, xscale="log", yscale="log")
             axes.set_xticks(RADII, [str(radius) for radius in RADII])
             axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plain_numbers(axes.yaxis)
             for label, report in reports.items():
                 measured = report["data"][data]["objectives"].get(name)
                 points = [(r, measured["sam"][str(r)]) for r in RADII if measured and measured["sam"][str(r)] > 0]
