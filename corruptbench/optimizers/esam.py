@@ -15,12 +15,13 @@ from corruptbench.optimizers.perturbed import Perturbed, along
 
 @dataclass(frozen=True)
 class EfficientSAM(Perturbed):
-    """SAM that perturbs some of the weights and looks at the rows that mind it most (Du et al. 2022, algorithm 1).
+    """SAM that perturbs some of the weights and looks at the rows that mind it most (Du et al. 2022).
 
-    Stochastic weight perturbation: e = b rho g / (beta (|g|_2 + 1e-12)), g the gradient at w, b 1 with probability
-    beta for each parameter and else 0, drawn afresh for each update. Sharpness-sensitive data selection: the step uses
-    the gradient at w + e of the mean loss of round(gamma batch) rows, at least one, those whose loss rose most from w
-    to w + e. Two passes over all rows: to know which ones rise takes most of what the selection could save.
+    Stochastic weight perturbation: e = b rho g / (beta (|g|_2 + 1e-12)), g the gradient at w, b 1 with probability beta
+    for each parameter and else 0, drawn afresh for each update (the paper's; the authors' code draws it for whole
+    tensors). Sharpness-sensitive data selection: the step uses the gradient at w + e of the mean loss of round(gamma
+    batch) rows, at least one, those whose loss rose most from w to w + e. Two passes over all rows: to know which ones
+    rise takes most of what the selection could save.
     """
 
     beta: float = 0.6  # share of the parameters that are perturbed

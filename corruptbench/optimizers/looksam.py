@@ -15,7 +15,7 @@ class LookSAM(Perturbed):
 
     g the gradient at w, g_s the one at w + rho g / |g|_2, u = g / |g|_2. Updates 1, k + 1, 2 k + 1, ... use g_s and
     remember the direction of what of it lies across g, g_v = g_s - (g_s . u) u; the others use
-    g + alpha |g|_2 g_v / |g_v|_2 (algorithm 1). Two passes in every k-th update, one in the others.
+    g + alpha |g|_2 g_v / |g_v|_2. Two passes in every k-th update, one in the others.
     """
 
     k: int = 5  # updates from one of SAM to the next
