@@ -273,6 +273,7 @@ WRONG = {
     "rho without SAM": (["--rho", "0.1"], "--rho is the radius of SAM: add --sam"),
     "rho with Adam": (["--rho", "0.1", "--optimizer", "adam"], "--rho is the radius of SAM: add --sam"),
     "objectives without SAM": (["--sam-on", "V"], "--sam-on names objectives for SAM: add --sam"),
+    "an objective twice": (["--sam", "--sam-on", "V,V"], "--sam-on names 'V' twice"),
     "radius of an optimizer without": (
         ["--optimizer", "wd", "--rho", "0.1"],
         "--rho is a radius, and --optimizer wd has none: those that do are sam, asam, gsam, fsam, msam, looksam, esam, "

@@ -79,7 +79,9 @@ def optimizer_for(
     made = settings.build(cls, own, f"--optimizer {name}")
     known = [objective.name for objective in agent.objectives]
     chosen = on or usual
-    for wanted in chosen:
+    for i, wanted in enumerate(chosen):
+        if wanted in chosen[:i]:
+            raise UsageError(f"--sam-on names {shown(wanted)} twice")
         if wanted not in known:
             raise UsageError(
                 f"--sam-on {wanted!r}: {agent.name} has the objectives {', '.join(known)}{nearest(wanted, known)}"
