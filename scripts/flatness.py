@@ -38,6 +38,7 @@ FIGURES = ROOT / "docs" / "figures"
 COLUMNS = (*((loss, loss, ALGORITHMS) for loss in LOSSES), ("actor of bc", "actor", ("bc",)))
 """Of correlation tables: heading, loss, algorithms."""
 NONE = "No runs yet of the same units."
+NOTHING = "No runs yet but those that `tiny` has."
 
 
 def main() -> None:
@@ -60,6 +61,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
         found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
     for stage in STAGES:
         found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"))
+    found["radii"] = radii_table(suite_runs(records, "flatness-radius"))
     found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside="+sam")
     balanced = of_common_units(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
@@ -88,7 +90,7 @@ def stage_table(runs: Sequence[Run], beside: str = "") -> str:
     The last column is how sharp its critics became beside the other's.
     """
     if not any(run.learner not in (run.algo, f"{run.algo}+sam") for run in runs):
-        return "No runs yet but those that `tiny` has."
+        return NOTHING
     found = []
     for (algo, threat), cell in grouped(runs, lambda run: (run.algo, run.threat)).items():
         base = {run.unit: run for run in cell if run.learner == f"{algo}{beside}"}
@@ -111,6 +113,29 @@ def stage_table(runs: Sequence[Run], beside: str = "") -> str:
             f"| {learner}, {threat} | {count(pairs)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
             f"{p:.2f} | {ratio(pairs, 'corrupted', 'Q', SHOWN)} |"
         )
+    return "\n".join(lines)
+
+
+def radii_table(runs: Sequence[Run]) -> str:
+    """Score, and sharpness as a multiple of Adam's, at every radius, over the units that all of an algorithm's have."""
+    radii = sorted({run.rho for run in runs})
+    if len(radii) < 3:
+        return NOTHING
+    lines = [
+        "| | units | | " + " | ".join(f"rho {rho:g}" if rho else "Adam" for rho in radii) + " |",
+        "|---|---|---|" + "---:|" * len(radii),
+    ]
+    for algo, own in grouped(runs, lambda run: run.algo).items():
+        cells = grouped(own, lambda run: (run.threat, run.rho))
+        units = set.intersection(*({run.unit for run in cell} for cell in cells.values()))
+        for threat in dict.fromkeys(run.threat for run in own) if units else ():
+            at = [[run for run in cells.get((threat, rho), ()) if run.unit in units] for rho in radii]
+            rows = {"score": [f"{stats.mean([run.score for run in cell]):.1f}" if cell else "-" for cell in at]}
+            for loss in ("V", "Q"):
+                pairs = [list(zip(at[0], cell, strict=True)) if cell else [] for cell in at]
+                rows[f"sharpness of {loss}"] = [ratio(each, "corrupted", loss, SHOWN) for each in pairs]
+            shown = ", ".join(str(unit) for unit in sorted(units))
+            lines += [f"| {algo}, {threat} | {shown} | {name} | {' | '.join(row)} |" for name, row in rows.items()]
     return "\n".join(lines)
 
 

@@ -50,6 +50,7 @@ class Run(NamedTuple):
     report: dict[str, Any] | None  # sharpness at the last step
     failed: bool = False  # it diverged or failed, and its score is the floor of its cell
     made: str = ""  # the kind of CPU and the version
+    rho: float = 0.0  # of SAM, 0 without
 
     def sharpness(self, data: str, loss: str, measure: str) -> float | None:
         """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
@@ -88,6 +89,7 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
                 score[0],
                 report,
                 failed=known is None,
+                rho=spec.optimizer.rho,
                 made=f"{record.execution['cpu']}, version {record.versions['corruptbench']}",
             )
         )

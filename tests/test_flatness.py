@@ -68,6 +68,24 @@ def test_a_stage_compares_each_learner_with_adam(flatness):
     assert flatness.ratio([(runs[0], runs[2])], "clean", "V", "trace") == "0.50"
 
 
+def test_radii_stand_side_by_side_over_the_units_that_all_of_them_have(flatness):
+    """Sharpness is the ratio to Adam's of the same unit: of units 0 and 1 the geometric mean of 1/2 and 1/8."""
+    runs = []
+    for unit, score in enumerate((10.0, 20.0, 90.0)):
+        runs.append(run(flatness, "riql", "none", unit, score, 8.0))
+    for unit, score, sharpness in ((0, 12.0, 4.0), (1, 14.0, 1.0)):
+        runs.append(run(flatness, "riql+sam", "none", unit, score, sharpness)._replace(rho=0.05))
+    assert flatness.radii_table(runs) == flatness.NOTHING
+    runs += [each._replace(rho=0.2, score=each.score - 5) for each in runs if each.rho]
+    lines = flatness.radii_table(runs).splitlines()
+    assert lines[0] == "| | units | | Adam | rho 0.05 | rho 0.2 |"
+    assert lines[2:] == [
+        "| riql, none | 0, 1 | score | 15.0 | 13.0 | 8.0 |",
+        "| riql, none | 0, 1 | sharpness of V | 1.00 | 0.25 | 0.25 |",
+        "| riql, none | 0, 1 | sharpness of Q | - | - | - |",
+    ]
+
+
 def test_plain_and_sam_runs_share_a_mean_or_have_their_own(flatness):
     """SAM lowers both, and without it both rise against each other."""
     runs = [run(flatness, "iql", "none", unit, 50.0 - unit, math.exp(9 + unit)) for unit in range(2)]
