@@ -4,7 +4,7 @@ Everything comes from leaderboard/records, records and their sharpness reports, 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ FIGURES = ROOT / "docs" / "figures"
 
 COLUMNS = (*((loss, loss, ALGORITHMS) for loss in LOSSES), ("actor of bc", "actor", ("bc",)))
 """Of correlation tables: heading, loss, algorithms."""
+OWN = LOSSES[:-1]
+"""What is trained, without the loss that is common to all critics."""
 NONE = "No runs yet of the same units."
 NOTHING = "No runs yet but those that `tiny` has."
 
@@ -60,9 +62,10 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
         found[f"correlation-{data}"] = correlation_table(runs, data)
         found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
     for stage in STAGES:
-        found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"))
+        found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"), beside_adam, "Adam")
     found["radii"] = radii_table(suite_runs(records, "flatness-radius"))
-    found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside="+sam")
+    found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside_sam, "SAM")
+    found["variants-sam"] = stage_table(suite_runs(records, "flatness-variants"), without_sam, "without SAM")
     balanced = of_common_units(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
     return found
@@ -84,36 +87,50 @@ def parts(runs: Sequence[Run]) -> str:
     return f"{len(runs)} runs, of the learners that have units {units}: {learners}."
 
 
-def stage_table(runs: Sequence[Run], beside: str = "") -> str:
-    """Each learner against its algorithm with Adam, or with the optimizer ``beside`` (as ``+sam``), paired by unit.
+def stage_table(runs: Sequence[Run], base: Callable[[Run], str | None], heading: str) -> str:
+    """Each learner against the one that ``base`` names, if any, paired by unit under the same threat model.
 
-    The last column is how sharp its critics became beside the other's.
+    The last columns are how sharp its losses became beside the other's.
     """
     if not any(run.learner not in (run.algo, f"{run.algo}+sam") for run in runs):
         return NOTHING
-    found = []
-    for (algo, threat), cell in grouped(runs, lambda run: (run.algo, run.threat)).items():
-        base = {run.unit: run for run in cell if run.learner == f"{algo}{beside}"}
-        others = [run for run in cell if run.unit in base and run.learner not in (algo, f"{algo}{beside}")]
-        for learner, own in grouped(others, lambda run: run.learner).items():
-            found.append((learner, threat, [(base[run.unit], run) for run in own]))
+    there = {(run.learner, run.threat, run.unit): run for run in runs}
+    pairs = [(there.get((base(run) or "", run.threat, run.unit)), run) for run in runs]
+    found = grouped([(a, b) for a, b in pairs if a], lambda pair: (pair[1].learner, pair[1].threat))
     if not found:
         return NONE
-    adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for _, _, pairs in found])
+    adjusted = stats.holm([stats.sign_flip([b.score - a.score for a, b in pairs]) for pairs in found.values()])
     lines = [
-        f"| learner, threat | n | {beside[1:].upper() or 'Adam'} | score | difference | 95 % interval | p, Holm | "
-        f"Q's sharpness, {SHOWN} |",
-        "|---|---:|---:|---:|---:|---|---:|---:|",
+        f"| learner, threat | n | {heading} | score | difference | 95 % interval | p, Holm | "
+        + " | ".join(f"sharpness of {loss}" for loss in OWN)
+        + " |",
+        "|---|---:|---:|---:|---:|---|---:|" + "---:|" * len(OWN),
     ]
-    for (learner, threat, pairs), p in zip(found, adjusted, strict=True):
-        before, after = (stats.mean([pair[side].score for pair in pairs]) for side in (0, 1))
-        bounds = stats.t_interval([b.score - a.score for a, b in pairs])
+    for ((learner, threat), own), p in zip(found.items(), adjusted, strict=True):
+        before, after = (stats.mean([pair[side].score for pair in own]) for side in (0, 1))
+        bounds = stats.t_interval([b.score - a.score for a, b in own])
         shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
         lines.append(
-            f"| {learner}, {threat} | {count(pairs)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
-            f"{p:.2f} | {ratio(pairs, 'corrupted', 'Q', SHOWN)} |"
+            f"| {learner}, {threat} | {count(own)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
+            f"{p:.2f} | {' | '.join(ratio(own, 'corrupted', loss, SHOWN) for loss in OWN)} |"
         )
     return "\n".join(lines)
+
+
+def beside_adam(run: Run) -> str | None:
+    """The algorithm alone."""
+    return None if run.learner == run.algo else run.algo
+
+
+def beside_sam(run: Run) -> str | None:
+    """The algorithm with SAM, for whatever else stands beside it."""
+    return None if run.learner in (run.algo, f"{run.algo}+sam") else f"{run.algo}+sam"
+
+
+def without_sam(run: Run) -> str | None:
+    """For a learner with SAM the same one without."""
+    name, space, settings = run.learner.partition(" ")
+    return f"{run.algo}{space}{settings}" if name == f"{run.algo}+sam" else None
 
 
 def radii_table(runs: Sequence[Run]) -> str:

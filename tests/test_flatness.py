@@ -35,7 +35,8 @@ def run(flatness, learner, threat, unit, score, sharpness=None):
         "average_relative": {"0.1": {"value": sharpness}},
     }
     report = {"data": {name: {"objectives": {"V": found}} for name in flatness.DATA}} if sharpness else None
-    return flatness.Run(learner.partition("+")[0], learner, threat, unit, score, report)
+    algo = learner.partition(" ")[0].partition("+")[0]
+    return flatness.Run(algo, learner, threat, unit, score, report)
 
 
 def test_sam_is_paired_with_the_plain_run_of_its_unit(flatness):
@@ -57,15 +58,51 @@ def test_ratios_are_geometric_means_over_units(flatness):
 
 
 def test_a_stage_compares_each_learner_with_adam(flatness):
+    def table(runs):
+        return flatness.stage_table(runs, flatness.beside_adam, "Adam")
+
     runs = [run(flatness, "iql", "none", unit, score, 2.0) for unit, score in ((0, 10.0), (1, 20.0))]
     runs += [run(flatness, "iql+sam", "none", unit, score, 1.0) for unit, score in ((0, 13.0), (1, 21.0))]
-    assert flatness.stage_table(runs) == "No runs yet but those that `tiny` has."
+    assert table(runs) == "No runs yet but those that `tiny` has."
     runs += [run(flatness, "iql+random", "none", unit, score) for unit, score in ((1, 26.0), (2, 99.0))]
-    rows = flatness.stage_table(runs).splitlines()[2:]
+    rows = table(runs).splitlines()[2:]
     half = 12.7062 * 1.41421356 / math.sqrt(2)
-    assert rows[0].startswith(f"| iql+sam, none | 2 | 15.0 | 17.0 | +2.0 | {2 - half:+.1f} to {2 + half:+.1f} | 1.00 |")
-    assert rows[1] == "| iql+random, none | 1 | 20.0 | 26.0 | +6.0 | - | 1.00 | - |"
-    assert flatness.ratio([(runs[0], runs[2])], "clean", "V", "trace") == "0.50"
+    shown = f"{2 - half:+.1f} to {2 + half:+.1f}"
+    assert rows == [
+        f"| iql+sam, none | 2 | 15.0 | 17.0 | +2.0 | {shown} | 1.00 | 0.50 | - | - |",
+        "| iql+random, none | 1 | 20.0 | 26.0 | +6.0 | - | 1.00 | - | - | - |",
+    ]
+
+
+def test_a_control_is_compared_with_sam_too(flatness):
+    runs = [run(flatness, "iql", "none", unit, 0.0) for unit in (0, 1)]
+    runs += [run(flatness, "iql+sam", "none", unit, score, 1.0) for unit, score in ((0, 10.0), (1, 20.0))]
+    runs += [run(flatness, "iql+swa", "none", unit, score, 4.0) for unit, score in ((0, 13.0), (1, 21.0))]
+    head, _, row = flatness.stage_table(runs, flatness.beside_sam, "SAM").splitlines()
+    assert head.startswith("| learner, threat | n | SAM | score |")
+    assert flatness.stage_table(runs[:2] + runs[4:], flatness.beside_sam, "SAM") == "No runs yet of the same units."
+    half = 12.7062 * 1.41421356 / math.sqrt(2)
+    assert row.startswith(f"| iql+swa, none | 2 | 15.0 | 17.0 | +2.0 | {2 - half:+.1f} to {2 + half:+.1f} | 0.50 |")
+
+
+def test_a_stage_compares_each_learner_with_sam_and_each_modifier_with_itself(flatness):
+    """Pairs share algorithm, threat model and unit, and never a modifier of one with another of the other."""
+    learners = {"riql": 1.0, "riql+sam": 2.0, "riql+gsam": 4.0}
+    learners |= {"riql riql.layer_norm=true": 8.0, "riql+sam riql.layer_norm=true": 16.0}
+    learners |= {"riql+sam riql.activation=crelu": 32.0}  # its plain runs are missing
+    runs = [run(flatness, name, "obs-adv", 0, score) for name, score in learners.items()]
+    runs += [run(flatness, "riql", "none", 0, 64.0), run(flatness, "riql", "obs-adv", 1, 64.0)]
+    end = " | - | 1.00 | - | - | - |"
+    assert flatness.stage_table(runs, flatness.without_sam, "without SAM").splitlines()[2:] == [
+        f"| riql+sam, obs-adv | 1 | 1.0 | 2.0 | +1.0{end}",
+        f"| riql+sam riql.layer_norm=true, obs-adv | 1 | 8.0 | 16.0 | +8.0{end}",
+    ]
+    assert flatness.stage_table(runs, flatness.beside_sam, "SAM").splitlines()[2:] == [
+        f"| riql+gsam, obs-adv | 1 | 2.0 | 4.0 | +2.0{end}",
+        f"| riql riql.layer_norm=true, obs-adv | 1 | 2.0 | 8.0 | +6.0{end}",
+        f"| riql+sam riql.layer_norm=true, obs-adv | 1 | 2.0 | 16.0 | +14.0{end}",
+        f"| riql+sam riql.activation=crelu, obs-adv | 1 | 2.0 | 32.0 | +30.0{end}",
+    ]
 
 
 def test_radii_stand_side_by_side_over_the_units_that_all_of_them_have(flatness):
@@ -184,17 +221,6 @@ def test_only_a_report_of_the_last_step_counts(flatness, tmp_path, monkeypatch):
         )
         found = {json.dumps(each.report) for each in flatness.suite_runs(records, "tiny")}
         assert found == {"null" if name == "early" else '{"step": 25000, "n": 1}'}
-
-
-def test_a_control_is_compared_with_sam_too(flatness):
-    runs = [run(flatness, "iql", "none", unit, 0.0) for unit in (0, 1)]
-    runs += [run(flatness, "iql+sam", "none", unit, score, 1.0) for unit, score in ((0, 10.0), (1, 20.0))]
-    runs += [run(flatness, "iql+swa", "none", unit, score, 4.0) for unit, score in ((0, 13.0), (1, 21.0))]
-    head, _, row = flatness.stage_table(runs, beside="+sam").splitlines()
-    assert head.startswith("| learner, threat | n | SAM | score |")
-    assert flatness.stage_table(runs[:2] + runs[4:], beside="+sam") == "No runs yet of the same units."
-    half = 12.7062 * 1.41421356 / math.sqrt(2)
-    assert row.startswith(f"| iql+swa, none | 2 | 15.0 | 17.0 | +2.0 | {2 - half:+.1f} to {2 + half:+.1f} | 0.50 |")
 
 
 def test_a_run_that_stages_share_counts_once(flatness):
