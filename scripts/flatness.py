@@ -303,7 +303,7 @@ def learners_picture(
             axes.set_title(f"{algo}, {threat}")
             axes.set_xscale("log")
             plain_numbers(axes.xaxis)
-            axes.tick_params(axis="x", which="both", labelsize=7)
+            axes.tick_params(axis="x", which="both", labelsize=6)
             found = []
             for learner, own in grouped(cell, lambda run: run.learner).items():
                 known = [(math.log(value), run.score) for run in own if (value := run.sharpness(data, loss, measure))]
