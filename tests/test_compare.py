@@ -2,13 +2,13 @@
 
 import csv
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from builders_scripts import script
 
 from corruptbench.cli import main
 from corruptbench.csv_text import to_csv
@@ -432,21 +432,19 @@ def test_published_scores_are_what_the_script_makes_of_the_source():
 
 
 def test_the_script_refuses_a_word_that_it_does_not_know():
-    spec = importlib.util.spec_from_file_location("published", ROOT / "scripts" / "published.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    published = script("published")
     source = {
         "source": "TRACER-T2", "algo": "IQL", "dataset": "hopper-medium-replay-v2", "corruption": "observation",
         "mode": "random", "rate": "0.3", "range": "1.0", "mean": "52", "std": "16.6", "seeds": "4",
         "provenance": "paper",
     }  # fmt: skip
-    made = script.row_of(source)
+    made = published.row_of(source)
     assert tuple(sorted(made)) == tuple(sorted(PUBLISHED))
     assert made in published_scores()
-    assert script.row_of({**source, "provenance": "secondary"})["verified"] == "no"
+    assert published.row_of({**source, "provenance": "secondary"})["verified"] == "no"
     for name, word in (("source", "X"), ("corruption", "reward?"), ("mode", "worst"), ("provenance", "rumour")):
         with pytest.raises(KeyError):
-            script.row_of({**source, name: word})
+            published.row_of({**source, name: word})
 
 
 def test_published_scores_disturb_no_table(tmp_path, monkeypatch):

@@ -1,11 +1,11 @@
 """What the docs say was measured is what the committed records say."""
 
 import dataclasses
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+from builders_scripts import script
 
 from corruptbench.contract import apply
 from corruptbench.data import ASSETS, shipped
@@ -18,15 +18,6 @@ from corruptbench.tables.reading import LEADERBOARD
 from corruptbench.types import Streams
 
 ROOT = Path(__file__).parent.parent
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scripts")  # as Python does for a script
-        spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The study of flatness: its statistics by hand, and its page made from the committed records."""
 
 import dataclasses
-import importlib.util
 import json
 import math
 import sys
@@ -9,18 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from builders_scripts import script
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def flatness():
-    spec = importlib.util.spec_from_file_location("flatness", ROOT / "scripts" / "flatness.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scripts")
-        spec.loader.exec_module(module)
-    return module
+    return script("flatness")
 
 
 def run(flatness, learner, threat, unit, score, sharpness=None):
