@@ -77,7 +77,7 @@ class Checkpoints:
             other = f"{self.folder} holds a checkpoint made with {difference}"
             if not self.anew:
                 raise UsageError(f"{other}: repeat the command that made it, or remove {self.folder} to begin anew")
-            log.warning("%s, which would give other bytes: it is removed", other)
+            log.warning("%s, which may give other bytes: it is removed", other)
             _drop(path)
         return None
 
