@@ -221,12 +221,18 @@ class Learner:
                 raise Diverged(f"step {self.step}: weights of {group} are not finite")
 
     def policy(self) -> "Policy":
-        """The actor as the optimizer shows it after this step, in the memory of the CPU."""
-        shown = {
-            group: self.optimizer.shown(self.weights[group], memory, self.step, self.steps)
-            for group, memory in self.memory.items()
-        }
-        weights = {group: weights.cpu() for group, weights in {**self.weights, **shown}.items()}
+        """The networks as the optimizer shows them after this step, in the memory of the CPU.
+
+        Where it shows a group's average, target networks that follow the group are that average: what is measured of
+        the networks holds them against each other, and those that follow the last weights are ahead of it.
+        """
+        shown = dict(self.weights)
+        for group, memory in self.memory.items():
+            shown[group] = self.optimizer.shown(self.weights[group], memory, self.step, self.steps)
+        for target, (source, _) in self.agent.target_networks.items():
+            if shown[source] is not self.weights[source]:
+                shown[target] = shown[source].clone()
+        weights = {group: weights.cpu() for group, weights in shown.items()}
         return Policy(self.agent, self.take.state(weights), self.normalisation)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from flatness_runs import (
     ALGORITHMS,
+    BESIDE,
     DATA,
     LOSSES,
     MEASURES,
@@ -56,11 +57,12 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     """The page's tables by their markers."""
     runs, everything = suite_runs(records, "tiny"), study_runs(records)
     found = {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
-    found["slopes"] = slope_table(runs)
+    found |= {"means": means_table(runs), "drops": drops_table(runs), "slopes": slope_table(runs)}
     for data in DATA:
         found[f"ratios-{data}"] = ratio_table(runs, data)
         found[f"correlation-{data}"] = correlation_table(runs, data)
         found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
+    found["partial"] = correlation_table(runs, "corrupted", given="weight norm")
     for stage in STAGES:
         found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"), beside_adam, "Adam")
     found["radii"] = radii_table(suite_runs(records, "flatness-radius"))
@@ -68,6 +70,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     found["variants-sam"] = stage_table(suite_runs(records, "flatness-variants"), without_sam, "without SAM")
     balanced = of_common_units(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
+    found["everything-partial"] = correlation_table(balanced, "corrupted", given="weight norm") if balanced else NONE
     return found
 
 
@@ -178,14 +181,13 @@ def slope_table(runs: Sequence[Run], data: str = "corrupted") -> str:
         "SAM, rho 0.05": lambda found: 0.05 * found["gradient_norm"] / found["sam"]["0.05"],
         SHOWN: lambda found: 0.01 * found["weight_norm"] * found["gradient_norm"] / found["sam_relative"]["0.01"],
     }
-    lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---:|" * len(LOSSES)]
-    for name, share in kinds.items():
-        cells = []
-        for loss in LOSSES:
-            found = [run.report["data"][data]["objectives"].get(loss) for run in runs if run.report]
-            shares = [share(each) for each in found if each]
-            cells.append(f"{100 * float(np.median(shares)):.0f} %" if shares else "-")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines = ["| | | " + " | ".join(LOSSES) + " |", "|---|---|" + "---:|" * len(LOSSES)]
+    for algo in ALGORITHMS:
+        reports = [run.report["data"][data]["objectives"] for run in runs if run.report and run.algo == algo]
+        for name, share in kinds.items():
+            shares = [[share(report[loss]) for report in reports if loss in report] for loss in LOSSES]
+            cells = [f"{100 * float(np.median(each)):.0f} %" if each else "-" for each in shares]
+            lines += [f"| {algo} | {name} | {' | '.join(cells)} |"] * bool(reports)
     return "\n".join(lines)
 
 
@@ -223,46 +225,106 @@ def scores_table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def means_table(runs: Sequence[Run]) -> str:
+    """Mean score and standard deviation over units of every learner under every threat model."""
+    threats = list(dict.fromkeys(run.threat for run in sorted(runs, key=lambda run: run.threat != "none")))
+    lines = ["| | " + " | ".join(threats) + " |", "|---|" + "---:|" * len(threats)]
+    groups = grouped(runs, lambda run: (run.learner, run.threat))
+    for learner in dict.fromkeys(run.learner for run in runs):
+        cells = [[run.score for run in groups.get((learner, threat), [])] for threat in threats]
+        shown = [f"{np.mean(cell):.1f} ± {np.std(cell, ddof=1):.1f}" if len(cell) > 1 else "-" for cell in cells]
+        lines.append(f"| {learner} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def drops_table(runs: Sequence[Run]) -> str:
+    """What corruption costs, the clean score less the corrupted one of the same unit: SAM's minus the plain one."""
+    found = {}
+    for algo, own in grouped(runs, lambda run: run.algo).items():
+        scores = {(run.learner, run.threat, run.unit): run.score for run in own}
+
+        def lost(learner: str, threat: str, unit: int, scores: Mapping[Any, float] = scores) -> float:
+            return scores[learner, "none", unit] - scores[learner, threat, unit]
+
+        units = {run.unit for run in own}
+        for threat in dict.fromkeys(run.threat for run in own if run.threat != "none"):
+            learners = (algo, f"{algo}+sam")
+            whole = [u for u in sorted(units) if all((n, t, u) in scores for n in learners for t in ("none", threat))]
+            if whole:
+                found[algo, threat] = [[lost(learner, threat, unit) for learner in learners] for unit in whole]
+    differences = {key: [sam - plain for plain, sam in pairs] for key, pairs in found.items()}
+    adjusted = stats.holm([stats.sign_flip(each) for each in differences.values()])
+    lines = [
+        "| algorithm, threat model | n | plain loses | SAM loses | difference | 95 % interval | p, Holm |",
+        "|---|---:|---:|---:|---:|---|---:|",
+    ]
+    for (key, pairs), p in zip(found.items(), adjusted, strict=True):
+        bounds = stats.t_interval(differences[key])
+        shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
+        plain, sam = (stats.mean([pair[side] for pair in pairs]) for side in (0, 1))
+        lines.append(
+            f"| {', '.join(key)} | {len(pairs)} | {plain:.1f} | {sam:.1f} | {stats.mean(differences[key]):+.1f} | "
+            f"{shown} | {p:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def ratio_table(runs: Sequence[Run], data: str) -> str:
-    """SAM's sharpness as a multiple of the plain one, geometric mean over units."""
-    lines = ["| | loss | n | " + " | ".join(MEASURES) + " |", "|---|---|---:|" + "---:|" * len(MEASURES)]
+    """SAM's sharpness as a multiple of the plain one, geometric mean over units; loss and weights likewise."""
+    columns = [*MEASURES, *BESIDE]
+    lines = ["| | loss | n | " + " | ".join(columns) + " |", "|---|---|---:|" + "---:|" * len(columns)]
     for (algo, threat), pairs in paired(runs).items():
         measured = [pair for pair in pairs if all(run.report for run in pair)]
         for loss in LOSSES if measured else ():
-            cells = [ratio(measured, data, loss, measure) for measure in MEASURES]
+            cells = [ratio(measured, data, loss, measure) for measure in columns]
             lines.append(f"| {algo}, {threat} | {loss} | {len(measured)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def ratio(pairs: Sequence[tuple[Run, Run]], data: str, loss: str, measure: str) -> str:
-    """The second run's sharpness as a multiple of the first one's, geometric mean over the pairs that have both."""
-    values = [[run.sharpness(data, loss, measure) for run in pair] for pair in pairs]
+    """The second run's sharpness as a multiple of the first one's, geometric mean over the pairs that have both.
+
+    With a star where Student's 95 % interval of the logarithm leaves out 0.
+    """
+    values = [[run.measured(data, loss, measure) for run in pair] for pair in pairs]
     logs = [math.log(after / before) for before, after in values if before and after]
-    return f"{math.exp(stats.mean(logs)):.2f}" if logs else "-"
+    bounds = stats.t_interval(logs)
+    return f"{math.exp(stats.mean(logs)):.2f}{'*' * bool(bounds and bounds[0] * bounds[1] > 0)}" if logs else "-"
 
 
-def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False) -> str:
-    """Pearson's r of score and log sharpness within cells, with an interval over units and the number of runs."""
+def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False, given: str | None = None) -> str:
+    """Pearson's r of score and log sharpness within cells, with an interval over units and the number of runs.
+
+    With ``given``, one of BESIDE, the partial r: what goes with its logarithm is taken out of both.
+    """
     algorithms = {run.algo for run in runs}
     columns = [column for column in COLUMNS if algorithms & set(column[2])]
     lines = ["| | " + " | ".join(heading for heading, _, _ in columns) + " |", "|---|" + "---|" * len(columns)]
-    for measure in MEASURES:
-        cells = [correlated(runs, data, loss, measure, own, apart=apart) for _, loss, own in columns]
+    for measure in [*MEASURES, *(name for name in BESIDE if name != given)]:
+        cells = [correlated(runs, data, loss, measure, own, apart=apart, given=given) for _, loss, own in columns]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def correlated(
-    runs: Sequence[Run], data: str, loss: str, measure: str, algorithms: Sequence[str], *, apart: bool
+    runs: Sequence[Run],
+    data: str,
+    loss: str,
+    measure: str,
+    algorithms: Sequence[str],
+    *,
+    apart: bool,
+    given: str | None,
 ) -> str:
     """``+0.42 [+0.10, +0.70] (60)``."""
     points = centred([run for run in runs if run.algo in algorithms], data, loss, measure, apart=apart)
     if not points:
         return "-"
     x, y, cells = [p.x for p in points], [p.y for p in points], [cell_of(p.run, apart=apart) for p in points]
-    bounds = stats.correlation_interval(x, y, cells, [p.run.unit for p in points])
+    taken = [math.log(p.run.measured(data, loss, given) or 1.0) for p in points] if given else None
+    bounds = stats.correlation_interval(x, y, cells, [p.run.unit for p in points], taken)
     shown = "" if bounds is None else f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
-    return f"{stats.correlation(x, y, cells):+.2f}{shown} ({len(points)})"
+    return f"{stats.correlation(x, y, cells, taken):+.2f}{shown} ({len(points)})"
 
 
 def scatter(runs: Sequence[Run], data: str, measure: str = SHOWN) -> Picture:
@@ -306,7 +368,7 @@ def learners_picture(
             axes.tick_params(axis="x", which="both", labelsize=6)
             found = []
             for learner, own in grouped(cell, lambda run: run.learner).items():
-                known = [(math.log(value), run.score) for run in own if (value := run.sharpness(data, loss, measure))]
+                known = [(math.log(value), run.score) for run in own if (value := run.measured(data, loss, measure))]
                 if known:
                     x, y = (stats.mean(values) for values in zip(*known, strict=True))
                     found.append((y, math.exp(x), learner))

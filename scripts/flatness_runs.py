@@ -32,6 +32,11 @@ MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
     "mean rise, 0.1 of the weights": lambda found: found["average_relative"]["0.1"]["value"],
 }
 
+BESIDE: dict[str, Callable[[dict[str, Any]], float]] = {
+    "weight norm": lambda found: found["weight_norm"],
+    "loss": lambda found: found["loss"],
+}
+"""No sharpness, and what sharpness goes with: how far the weights have grown, how well they fit."""
 SHOWN = "SAM, rho 0.01 of the weights"
 """The measure where one has to do."""
 ALGORITHMS = ("iql", "riql")
@@ -52,10 +57,16 @@ class Run(NamedTuple):
     made: str = ""  # the kind of CPU and the version
     rho: float = 0.0  # of SAM, 0 without
 
-    def sharpness(self, data: str, loss: str, measure: str) -> float | None:
-        """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
+    def measured(self, data: str, loss: str, measure: str) -> float | None:
+        """None where there is no report, no such loss, or nothing above 0 to take the logarithm of.
+
+        With averaged weights the targets of V and of the actor are still those of the critic that is not averaged, far
+        ahead of the average: these two losses were never trained, and are left out.
+        """
+        if self.learner == f"{self.algo}+swa" and loss in ("V", "actor"):
+            return None
         found = self.report["data"][data]["objectives"].get(loss) if self.report else None
-        value = MEASURES[measure](found) if found else 0.0
+        value = (MEASURES | BESIDE)[measure](found) if found else 0.0
         return value if value > 0 else None
 
 
@@ -143,7 +154,7 @@ def centred(runs: Sequence[Run], data: str, loss: str, measure: str, *, apart: b
     """
     points = []
     for cell in grouped(runs, lambda run: cell_of(run, apart=apart)).values():
-        known = [(run, math.log(value)) for run in cell if (value := run.sharpness(data, loss, measure))]
+        known = [(run, math.log(value)) for run in cell if (value := run.measured(data, loss, measure))]
         if len(known) > 1:
             x, y = stats.mean([log for _, log in known]), stats.mean([run.score for run, _ in known])
             points += [Point(run, log - x, run.score - y) for run, log in known]

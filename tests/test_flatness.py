@@ -18,7 +18,7 @@ def flatness():
     return script("flatness")
 
 
-def run(flatness, learner, threat, unit, score, sharpness=None):
+def run(flatness, learner, threat, unit, score, sharpness=None, norm=1.0):
     """A run with one sharpness for every measure of V, and none of the other losses."""
     found = {
         "eigenvalue_max": {"value": sharpness},
@@ -28,6 +28,8 @@ def run(flatness, learner, threat, unit, score, sharpness=None):
         "sam_relative": {"0.01": sharpness},
         "asam": {"0.5": sharpness},
         "average_relative": {"0.1": {"value": sharpness}},
+        "weight_norm": norm,
+        "loss": sharpness,
     }
     report = {"data": {name: {"objectives": {"V": found}} for name in flatness.DATA}} if sharpness else None
     algo = learner.partition(" ")[0].partition("+")[0]
@@ -49,7 +51,60 @@ def test_ratios_are_geometric_means_over_units(flatness):
     runs += [run(flatness, "riql+sam", "none", unit, 0, value) for unit, value in ((0, 0.5), (1, 4.0))]
     runs += [run(flatness, "riql", "obs-adv", 0, 0, 1.0), run(flatness, "riql+sam", "obs-adv", 0, 0)]  # not measured
     (row,) = [line for line in flatness.ratio_table(runs, "clean").splitlines() if "| V |" in line]
-    assert row == "| riql, none | V | 2 |" + " 1.00 |" * 7
+    assert row == "| riql, none | V | 2 |" + " 1.00 |" * 9
+
+
+def test_a_ratio_has_a_star_where_its_interval_leaves_out_1(flatness):
+    """Logarithms of two ratios with mean m and difference d: m -+ 12.706 d / 2."""
+    for d, star in ((0.15, "*"), (0.16, "")):
+        pairs = []
+        for unit, log in ((0, 1 - d / 2), (1, 1 + d / 2)):
+            one = run(flatness, "iql", "none", unit, 0.0, 1.0)
+            pairs.append((one, run(flatness, "iql+sam", "none", unit, 0.0, math.exp(log))))
+        assert flatness.ratio(pairs, "clean", "V", "trace") == f"2.72{star}"
+        assert flatness.ratio([(b, a) for a, b in pairs], "clean", "V", "trace") == f"0.37{star}"
+
+
+def test_what_corruption_costs_is_paired_by_unit(flatness):
+    scores = {"iql": ((10.0, 4.0), (20.0, 18.0), (5.0, None)), "iql+sam": ((8.0, 9.0), (9.0, 8.0), (7.0, 7.0))}
+    runs = [
+        run(flatness, learner, threat, unit, score)
+        for learner, units in scores.items()
+        for unit, pair in enumerate(units)
+        for threat, score in zip(("none", "obs-adv"), pair, strict=True)
+        if score is not None
+    ]
+    half = 12.7062 * 3  # of the differences -1 - 6 and 1 - 2, in the units 0 and 1
+    assert flatness.drops_table(runs).splitlines()[2:] == [
+        f"| iql, obs-adv | 2 | 4.0 | 0.0 | -4.0 | {-4 - half:+.1f} to {-4 + half:+.1f} | 0.50 |"
+    ]
+    assert flatness.means_table(runs).splitlines()[2:] == [
+        "| iql | 11.7 ± 7.6 | 11.0 ± 9.9 |",
+        "| iql+sam | 8.0 ± 1.0 | 8.0 ± 1.0 |",
+    ]
+
+
+def test_what_goes_with_the_weights_length_is_taken_out(flatness):
+    """Score and sharpness both follow the length, and what is left of the two is opposed."""
+    runs = [
+        run(flatness, "iql", "none", unit, 10.0 * unit + rest, math.exp(3 * unit - rest), math.exp(unit))
+        for unit, rest in enumerate((1.0, -1.0, -1.0, 1.0))
+    ]
+    plain, partial = (
+        flatness.correlation_table(runs, "clean", given=given).splitlines()[3].split("|")[2].split()[0]
+        for given in (None, "weight norm")
+    )
+    assert float(plain) > 0.8
+    assert partial == "-1.00"
+    rows = [line.split(" |")[0] for line in flatness.correlation_table(runs, "clean").splitlines()[2:]]
+    assert rows == [f"| {name}" for name in (*flatness.MEASURES, "weight norm", "loss")]
+
+
+def test_averaged_weights_have_no_loss_of_v_and_actor(flatness):
+    """Their targets are those of a critic that is not averaged."""
+    averaged = run(flatness, "iql+swa", "none", 0, 0.0, 4.0)
+    assert averaged.measured("clean", "V", "trace") is None
+    assert averaged._replace(learner="iql+sam").measured("clean", "V", "trace") == 4.0
 
 
 def test_a_stage_compares_each_learner_with_adam(flatness):
@@ -64,7 +119,7 @@ def test_a_stage_compares_each_learner_with_adam(flatness):
     half = 12.7062 * 1.41421356 / math.sqrt(2)
     shown = f"{2 - half:+.1f} to {2 + half:+.1f}"
     assert rows == [
-        f"| iql+sam, none | 2 | 15.0 | 17.0 | +2.0 | {shown} | 1.00 | 0.50 | - | - |",
+        f"| iql+sam, none | 2 | 15.0 | 17.0 | +2.0 | {shown} | 1.00 | 0.50* | - | - |",
         "| iql+random, none | 1 | 20.0 | 26.0 | +6.0 | - | 1.00 | - | - | - |",
     ]
 
@@ -195,8 +250,8 @@ def test_the_share_of_the_slope(flatness):
     found = runs[0].report["data"]["corrupted"]["objectives"]["V"]
     found |= {"gradient_norm": 10.0, "weight_norm": 50.0, "sam_relative": {"0.01": 20.0}}
     assert flatness.slope_table(runs).splitlines()[2:] == [
-        "| SAM, rho 0.05 | 25 % | - | - | - |",
-        "| SAM, rho 0.01 of the weights | 25 % | - | - | - |",
+        "| iql | SAM, rho 0.05 | 25 % | - | - | - |",
+        "| iql | SAM, rho 0.01 of the weights | 25 % | - | - | - |",
     ]
 
 

@@ -446,7 +446,7 @@ def test_the_policy_is_the_average_of_the_weights_after_each_of_the_last_steps()
         for group, weights in plain.weights.items():
             assert torch.equal(run.weights[group], weights)  # training goes on with the raw weights
             shown = torch.cat([p.reshape(-1) for p in run.policy().state[group]])
-            last = [w[group] for w in after[9:]] if group != "target_critic" else []
+            last = [w["critic" if group == "target_critic" else group] for w in after[9:]]
             expected = torch.stack(last).mean(0) if last else weights
             torch.testing.assert_close(shown, expected, rtol=1e-12, atol=0, msg=f"{group} after step {step}")
 

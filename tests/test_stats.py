@@ -355,6 +355,28 @@ def test_correlation_is_within_cells():
     assert correlation([1.0, 1, 5, 5], [1.0, 2, 3, 4], list("aabb")) == 0  # x varies in no cell
 
 
+def test_the_partial_correlation_is_yules():
+    """(r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)), within cells; its interval leaves units out."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=24)
+    x, y = z + rng.normal(size=24), 0.5 * z + rng.normal(size=24)
+    cells, units = list("aabb") * 6, [i // 4 for i in range(24)]
+
+    def yule(kept):
+        own = [cell for cell, keep in zip(cells, kept, strict=True) if keep]
+        xy, xz, yz = (correlation(a[kept], b[kept], own) for a, b in ((x, y), (x, z), (y, z)))
+        return (xy - xz * yz) / math.sqrt((1 - xz**2) * (1 - yz**2))
+
+    whole = yule(np.ones(24, dtype=bool))
+    assert correlation(x, y, cells, z) == pytest.approx(whole)
+    assert correlation(x + 100 * (np.array(cells) == "a"), y, cells, z) == pytest.approx(whole)
+    assert correlation(x, y, cells, [5.0] * 24) == pytest.approx(correlation(x, y, cells))  # it varies in no cell
+    found = np.arctanh([yule(np.array(units) != unit) for unit in range(6)])
+    half = 2.5706 * math.sqrt(5 / 6 * ((found - found.mean()) ** 2).sum())
+    expected = [math.tanh(math.atanh(whole) + side * half) for side in (-1, 1)]
+    assert correlation_interval(x, y, cells, units, z) == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_interval_of_a_correlation_leaves_whole_units_out():
     """Two cells, three units of one run each: by hand, with the cells' means anew each time."""
     cells, units = list("aaabbb"), [0, 1, 2, 0, 1, 2]

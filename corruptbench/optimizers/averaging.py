@@ -16,8 +16,8 @@ class Averaging(Optimizer):
 
     average <- average + (w - average) / n after the n-th of the steps that follow the first floor(start steps)
     (algorithm 1, each step counted). It is on every objective where none are named, the actor among them: on the others
-    alone it changes no policy. Training goes on with w, and target networks follow w. Weights from before a reset or a
-    shrinking are in the average with those from after it.
+    alone it changes no policy. Training goes on with w, and target networks follow w; those that are saved are averages
+    of what they follow. Weights from before a reset or a shrinking are in the average with those from after it.
     """
 
     start: float = 0.75  # share of the steps before the average begins

@@ -211,18 +211,27 @@ def sign_flip(differences: ArrayLike) -> float:
     return float(np.mean(sums >= sums[0] - rounding))
 
 
-def correlation(x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable]) -> float:
+def correlation(x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable], given: ArrayLike | None = None) -> float:
     """Pearson's r of x and y ``(runs,)`` within cells: of both, the mean over a run's cell is taken off first.
 
-    0 where one of them varies in no cell.
+    With ``given`` ``(runs,)`` the partial r (Yule 1907, Proc. R. Soc. A 79): of both, what least squares foretell from
+    it within cells is taken off as well. 0 where one of them varies in no cell.
     """
     a, b = (_within(values, cells) for values in (x, y))
+    if given is not None:
+        c = _within(given, cells)
+        length = float(c @ c)
+        a, b = (values - c * (float(values @ c) / length) if length else values for values in (a, b))
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / scale if scale else 0.0
 
 
 def correlation_interval(
-    x: ArrayLike, y: ArrayLike, cells: Sequence[Hashable], units: Sequence[int]
+    x: ArrayLike,
+    y: ArrayLike,
+    cells: Sequence[Hashable],
+    units: Sequence[int],
+    given: ArrayLike | None = None,
 ) -> tuple[float, float] | None:
     """Student's 95 % interval of :func:`correlation` by the jackknife over units; None but for 3 to 10 of them.
 
@@ -231,13 +240,15 @@ def correlation_interval(
     Ann. Math. Stat. 29; Fisher 1921, Metron 1.
     """
     values, others, groups = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(units)
+    taken = None if given is None else np.asarray(given, dtype=float)
     found = sorted(set(units))
     n = len(found)
     if not 3 <= n <= 10:
         return None
 
     def z(kept: np.ndarray) -> float:
-        r = correlation(values[kept], others[kept], [cell for cell, keep in zip(cells, kept, strict=True) if keep])
+        own = [cell for cell, keep in zip(cells, kept, strict=True) if keep]
+        r = correlation(values[kept], others[kept], own, None if taken is None else taken[kept])
         return math.atanh(max(-_NEARLY_ONE, min(_NEARLY_ONE, r)))
 
     without = np.array([z(groups != unit) for unit in found])
