@@ -136,7 +136,7 @@ UNKNOWN = {
     ),
     "other algorithm's option": (
         ["run", "--algo", "iql", "--corrupt", "none", "--riql.beta", "0.3"],
-        "corruptbench run: unknown option '--riql.beta' (did you mean '--iql.beta'?); see corruptbench run --help",
+        "corruptbench run: unknown option '--riql.beta': it needs --algo riql; see corruptbench run --help",
     ),
     "optimizer": (
         ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "samm"],
@@ -149,7 +149,15 @@ UNKNOWN = {
     ),
     "other optimizer's option": (
         ["run", "--algo", "iql", "--corrupt", "none", "--sam", "--gsam.alpha", "0.3"],
-        "corruptbench run: unknown option '--gsam.alpha' (did you mean '--sam'?); see corruptbench run --help",
+        "corruptbench run: unknown option '--gsam.alpha': it needs --optimizer gsam; see corruptbench run --help",
+    ),
+    "option of neither": (
+        ["run", "--algo", "iql", "--corrupt", "none", "--sam", "--gsam.alpa", "0.3"],
+        "corruptbench run: unknown option '--gsam.alpa' (did you mean '--gsam.alpha'?); see corruptbench run --help",
+    ),
+    "option of an optimizer without any": (
+        ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "matched", "--matched.steps", "3"],
+        "corruptbench run: unknown option '--matched.steps'; see corruptbench run --help",
     ),
     "preset": (
         ["run", "--algo", "riql", "--corrupt", "none", "--preset", "riql-orcale"],
@@ -569,6 +577,22 @@ def test_a_flag_names_another_algorithm_than_the_config_file(config, request_of)
     assert request_of(*given, "--algo", "bc", "--bc.batch-size", "8").algo == "bc"
 
 
+@pytest.mark.parametrize(
+    ("text", "flags", "optimizer"),
+    [
+        ("optimizer: asam", ["--sam"], "sam"),
+        ("sam: true", ["--optimizer", "adam"], "adam"),
+        ("sam: true", ["--optimizer", "gsam"], "gsam"),
+        ("optimizer: asam", ["--optimizer", "adam"], "adam"),
+        ("sam: true", [], "sam"),
+        ("optimizer: asam", [], "asam"),
+    ],
+)
+def test_a_flag_names_another_optimizer_than_the_config_file(text, flags, optimizer, config, request_of):
+    given = config(f"algo: iql\ncorrupt: none\n{text}\n")
+    assert request_of(*given, *flags).optimizer == optimizer
+
+
 def test_settings_that_are_not_named_are_the_defaults(request_of):
     request = request_of("--algo", "iql", "--corrupt", "none")
     assert request == RunRequest("iql", "none")
@@ -598,7 +622,8 @@ CONFIG_ERRORS = {
     "unknown": ("stepz: 3", "unknown option 'stepz' (did you mean 'steps'?)"),
     "underscore": ("iql.batch_size: 3", "unknown option 'iql.batch_size' (did you mean 'iql.batch-size'?)"),
     "of the algorithm": ("iql.expectil: 0.3", "unknown option 'iql.expectil' (did you mean 'iql.expectile'?)"),
-    "of another algorithm": ("riql.beta: 0.3", "unknown option 'riql.beta' (did you mean 'iql.beta'?)"),
+    "of another algorithm": ("riql.beta: 0.3", "unknown option 'riql.beta': it needs --algo riql"),
+    "of another optimizer": ("gsam.alpha: 0.3", "unknown option 'gsam.alpha': it needs --optimizer gsam"),
     "text for a number": ("steps: many", "steps is 'many', which is no int"),
     "fraction for a whole number": ("steps: 1.5", "steps is 1.5, which is no int"),
     "bool for a number": ("unit: true", "unit is True, which is no int"),

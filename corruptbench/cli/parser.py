@@ -35,11 +35,15 @@ class Parser(argparse.ArgumentParser):
         parsers = [self, *(parser for choices in below for parser in choices)]
         return [o for parser in parsers for o in parser._option_string_actions if o.startswith("--")]
 
+    def hint(self, flag: str) -> str:
+        """What ends a sentence about an unknown option."""
+        return nearest(flag, self.options())
+
     def error(self, message: str) -> NoReturn:
         found = re.match(r"unrecognized arguments: (\S+)", message)
         if found:
             flag = found[1].partition("=")[0]
-            message = f"unknown option {flag!r}{nearest(flag, self.options())}; see {self.prog} --help"
+            message = f"unknown option {flag!r}{self.hint(flag)}; see {self.prog} --help"
         message = message if len(message) <= 1000 else f"{message[:1000]}..."
         print(f"{self.prog}: {message}", file=sys.stderr)
         sys.exit(2)

@@ -23,11 +23,31 @@ from corruptbench.errors import UsageError, nearest
 log = logging.getLogger("corruptbench.run")
 
 
+class RunParser(Parser):
+    """Of ``run``, whose options ``--riql.alpha`` are those of the algorithm and of the optimizer that are chosen."""
+
+    def hint(self, flag: str) -> str:
+        """An option with a point is looked for among those of its algorithm or optimizer, chosen or not."""
+        from corruptbench.optimizers import OPTIMIZERS, optimizer_named, own_fields
+        from corruptbench.registry import ALGORITHMS
+
+        name = flag.removeprefix("--").partition(".")[0]
+        if f"--{name}." in flag and name in ALGORITHMS.names():
+            kind, fields = "algo", [field.name for field in dataclasses.fields(ALGORITHMS.get(name))]
+        elif f"--{name}." in flag and name in OPTIMIZERS:
+            kind, fields = "optimizer", list(own_fields(optimizer_named(name)))
+        else:
+            return super().hint(flag)
+        own = [_option(name, field) for field in fields]
+        return f": it needs --{kind} {name}" if flag in own else nearest(flag, own)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Two passes: the first finds algorithm, optimizer and plug-ins, whose options the second one knows."""
     first = Parser("corruptbench run", "", add_help=False)
     first.add_argument("--algo")
     first.add_argument("--optimizer")
+    first.add_argument("--sam", action="store_true")
     first.add_argument("--plugin", type=Path, action="append", default=[])
     first.add_argument("--config", type=Path)
     known, _ = first.parse_known_args(arguments)
@@ -38,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     for path in known.plugin:
         load_plugin(path)
     config = read_yaml(known.config) if known.config else {}
+    if known.sam or known.optimizer:  # either goes before both
+        config = {name: value for name, value in config.items() if name not in ("sam", "optimizer")}
     plugins = config.get("plugin", [])
     for path in plugins if isinstance(plugins, list) else [plugins]:
         load_plugin(Path(str(path)))
@@ -57,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     return run(options, arguments)
 
 
-def build_parser(algo: str | None, optimizer: str | None = None) -> Parser:
+def build_parser(algo: str | None, optimizer: str | None = None) -> RunParser:
     """The options of ``run``, with those of the algorithm and of the optimizer where they are named."""
     from corruptbench.attempt import CHECKPOINT_EVERY
     from corruptbench.engine import ENGINES
@@ -65,7 +87,7 @@ def build_parser(algo: str | None, optimizer: str | None = None) -> Parser:
     from corruptbench.request import QUICK_STEPS
     from corruptbench.spec import DEFAULT_STEPS
 
-    parser = Parser("corruptbench run", "Corrupts a dataset, trains on it, scores the policy, prints its row.")
+    parser = RunParser("corruptbench run", "Corrupts a dataset, trains on it, scores the policy, prints its row.")
     what = parser.add_argument_group("what is run")
     what.add_argument("--algo", help="algorithm: bc, iql, riql, a plug-in's name, or package.module:Class")
     what.add_argument(
@@ -140,7 +162,7 @@ def add_own(parser: Parser, name: str, kind: str, fields: dict[str, Any]) -> Non
     group = parser.add_argument_group(f"{name} (defaults in brackets)")
     for field, default in fields.items():
         group.add_argument(
-            f"--{name}.{field.replace('_', '-')}",
+            _option(name, field),
             dest=f"{kind}.{field}",
             metavar=field.upper(),
             default=argparse.SUPPRESS,
@@ -148,17 +170,22 @@ def add_own(parser: Parser, name: str, kind: str, fields: dict[str, Any]) -> Non
         )
 
 
+def _option(name: str, field: str) -> str:
+    return f"--{name}.{field.replace('_', '-')}"
+
+
 def own_of(options: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The settings given by :func:`add_own`'s options."""
     return {k.removeprefix(f"{kind}."): v for k, v in vars(options).items() if k.startswith(f"{kind}.")}
 
 
-def apply_config(parser: Parser, config: dict[str, Any], path: Path | None) -> None:
+def apply_config(parser: RunParser, config: dict[str, Any], path: Path | None) -> None:
     """Options from a YAML file become defaults, so that flags go before them."""
     destinations = {o.removeprefix("--"): a for a in parser._actions for o in a.option_strings if o.startswith("--")}
     for name, value in config.items():
         if name not in destinations:
-            raise UsageError(f"--config {path}: unknown option {name!r}{nearest(str(name), destinations)}")
+            hint = parser.hint(f"--{name}").replace("'--", "'")
+            raise UsageError(f"--config {path}: unknown option {name!r}{hint}")
         action = destinations[name]
         if isinstance(action, argparse._StoreTrueAction):
             if not isinstance(value, bool):
