@@ -30,7 +30,7 @@ class Objective(NamedTuple):
     """
 
     name: str  # as ``--sam-on`` spells it
-    group: str  # key of the parameters in the state
+    group: str  # key of the parameters in the state, which no other objective moves
     loss: Callable[[Params, Batch, Any], tuple[Tensor, Info]]
     cosine: bool = False  # its learning rate follows a cosine to 0 over the declared steps
     rows: bool = False  # whether its info has the loss of each row

@@ -433,6 +433,19 @@ def test_an_algorithm_cannot_have_sam_for_nothing():
         learner(Free(), "matched")
 
 
+def test_two_objectives_cannot_move_the_same_group():
+    class Twice(Quadratic):
+        @property
+        def objectives(self):
+            value, actor = super().objectives
+            return value, actor._replace(group="V")
+
+    with pytest.raises(
+        PluginError, match=r"its objectives 'V' and 'actor' both move the group 'V', whose moments Adam"
+    ):
+        learner(Twice(), "adam")
+
+
 # The average
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from corruptbench import settings
 from corruptbench.algos.agent import Agent
-from corruptbench.errors import UsageError, nearest, shown, unknown
+from corruptbench.errors import PluginError, UsageError, nearest, shown, unknown
 from corruptbench.optimizers.asam import ASAM
 from corruptbench.optimizers.averaging import Averaging
 from corruptbench.optimizers.esam import EfficientSAM
@@ -53,7 +53,7 @@ def optimizer_for(
 
     ``options`` are its other settings, which may be text. Raises UsageError for an unknown optimizer, objective or
     setting, for a value that makes no sense, for objectives or a radius where the optimizer has none, and for an
-    algorithm that lacks what it needs.
+    algorithm that lacks what it needs; PluginError for one whose objectives share a group of parameters.
     """
     cls = optimizer_named(name)
     usual = cls.usual(agent)
@@ -77,6 +77,14 @@ def optimizer_for(
             hint = nearest(key, own_fields(cls))
             raise UsageError(f"--optimizer {name}: unknown option {shown(key)}: known are {allowed}{hint}")
     made = settings.build(cls, own, f"--optimizer {name}")
+    movers: dict[str, str] = {}
+    for objective in agent.objectives:
+        other = movers.setdefault(objective.group, objective.name)
+        if other != objective.name:
+            raise PluginError(
+                f"algorithm {agent.name!r}: its objectives {other!r} and {objective.name!r} both move the group "
+                f"{objective.group!r}, whose moments Adam keeps for one: make one loss of them, or a group for each"
+            )
     known = [objective.name for objective in agent.objectives]
     chosen = on or usual
     for i, wanted in enumerate(chosen):
