@@ -82,7 +82,8 @@ def parse_threat(text: str) -> tuple[str, dict[str, str]]:
 def with_settings(text: str, where: str) -> tuple[str, dict[str, str]]:
     """``name:one=1,other=2`` to the name and the settings; raises UsageError, which ``where`` begins.
 
-    ``package.module:Class`` names a class, so the settings begin after the last colon that is followed by ``name=``.
+    ``package.module:Class`` names a class, so the settings begin after the last colon that is followed by ``name=``. A
+    whole number alone goes on with the value before it, as in ``hidden=128,128``.
     """
     name, settings = text, ""
     head, colon, tail = text.rpartition(":")
@@ -91,6 +92,9 @@ def with_settings(text: str, where: str) -> tuple[str, dict[str, str]]:
     pairs: dict[str, str] = {}
     for item in filter(None, settings.split(",")):
         key, equals, value = item.partition("=")
+        if item.isdecimal() and pairs:
+            pairs[[*pairs][-1]] += f",{item}"
+            continue
         if not equals or key in pairs:
             raise UsageError(f"{where}: {item!r} is not name=value, once each, with commas between")
         pairs[key] = value

@@ -132,6 +132,9 @@ LEARNERS = {
     "iql+gsam:alpha=0.2": {"optimizer": "gsam", "optimizer_options": {"alpha": "0.2"}},
     "iql:layer_norm=true,reset_every=5000": {"algo_options": {"layer_norm": "true", "reset_every": "5000"}},
     "riql:activation=crelu+sam:rho=0.1": {"algo_options": {"activation": "crelu"}, "optimizer": "sam", "rho": 0.1},
+    "riql:activation=crelu,hidden=128,128,layer_norm=true": {
+        "algo_options": {"activation": "crelu", "hidden": "128,128", "layer_norm": "true"}
+    },
     "my.module:Mine+wd:decay=1e-3,on=actor": {
         "optimizer": "wd",
         "sam_on": ("actor",),
@@ -145,7 +148,7 @@ def test_a_learner_is_spelled_with_the_settings_of_its_optimizer(tmp_path):
     names = ", ".join(f'"{name}"' for name in LEARNERS)
     path.write_text(FOUR.replace("bc, bc+sam", names).replace("[none, rew-random]", "[none]"))
     requests = list(suite(str(path)).requests())
-    algos = ("bc", "bc", "iql", "iql", "iql", "riql", "my.module:Mine")
+    algos = ("bc", "bc", "iql", "iql", "iql", "riql", "riql", "my.module:Mine")
     wanted = zip(algos, LEARNERS.values(), strict=True)
     assert requests == [RunRequest(algo, steps=40, **own) for algo, own in wanted]
     assert [learner_text(request) for request in requests] == list(LEARNERS)
@@ -241,6 +244,7 @@ def test_a_wrong_request_is_one_line(four, tmp_path, capsys, more, words):
         "optimizer": ("algorithms: [bc+smam]\n", "unknown optimizer 'smam'"),
         "no number": ("algorithms: ['bc+sam:rho=wide']\n", "algorithm 'bc+sam:rho=wide': rho is 'wide', needed is a"),
         "no value": ("algorithms: ['bc+sam:rho=0.1,on']\n", "algorithm 'bc+sam:rho=0.1,on': 'on' is not name=value"),
+        "only a number": ("algorithms: ['riql:128,hidden=128']\n", "'128' is not name=value"),
         "list": ("- 1\n", "it holds a list, and names with values are needed"),
     }.values(),
     ids=str,
