@@ -46,7 +46,10 @@ def build_parser() -> Parser:
     from corruptbench.sharpness import Effort
 
     usual = Effort()
-    parser = Parser("corruptbench sharpness", "Measures how sharp each loss of finished runs is.")
+    parser = Parser(
+        "corruptbench sharpness",
+        "Measures how sharp each loss of finished runs is; shows a report that was kept with the same settings.",
+    )
     parser.add_argument("run", nargs="+", metavar="RUN", help="folder of a run, or its id below --results")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results")
     parser.add_argument("--dataset", help="the clean data, where records cannot name them: file:PATH, with its --env")
