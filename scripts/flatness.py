@@ -110,13 +110,9 @@ def stage_table(runs: Sequence[Run], base: Callable[[Run], str | None], heading:
         "|---|---:|---:|---:|---:|---|---:|" + "---:|" * len(OWN),
     ]
     for ((learner, threat), own), p in zip(found.items(), adjusted, strict=True):
-        before, after = (stats.mean([pair[side].score for pair in own]) for side in (0, 1))
-        bounds = stats.t_interval([b.score - a.score for a, b in own])
-        shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
-        lines.append(
-            f"| {learner}, {threat} | {count(own)} | {before:.1f} | {after:.1f} | {after - before:+.1f} | {shown} | "
-            f"{p:.2f} | {' | '.join(ratio(own, 'corrupted', loss, SHOWN) for loss in OWN)} |"
-        )
+        scores = compared([(a.score, b.score) for a, b in own])
+        ratios = " | ".join(ratio(own, "corrupted", loss, SHOWN) for loss in OWN)
+        lines.append(f"| {learner}, {threat} | {count(own)} | {scores} | {p:.2f} | {ratios} |")
     return "\n".join(lines)
 
 
@@ -157,6 +153,14 @@ def radii_table(runs: Sequence[Run]) -> str:
             shown = ", ".join(str(unit) for unit in sorted(units))
             lines += [f"| {algo}, {threat} | {shown} | {name} | {' | '.join(row)} |" for name, row in rows.items()]
     return "\n".join(lines)
+
+
+def compared(pairs: Sequence[tuple[float, float]]) -> str:
+    """``15.6 | 13.1 | -2.5 | -4.9 to -0.1``: both means, that of the differences, Student's 95 % interval of it."""
+    before, after = (stats.mean([pair[side] for pair in pairs]) for side in (0, 1))
+    bounds = stats.t_interval([b - a for a, b in pairs])
+    shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
+    return f"{before:.1f} | {after:.1f} | {after - before:+.1f} | {shown}"
 
 
 def count(pairs: Sequence[tuple[Run, Run]]) -> str:
@@ -213,15 +217,9 @@ def scores_table(runs: Sequence[Run]) -> str:
         "|---|---:|---:|---:|---:|---|---:|---:|",
     ]
     for (algo, threat), pairs in found.items():
-        differences = [s.score - p.score for p, s in pairs]
-        bounds = stats.t_interval(differences)
-        shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
-        plain, sam = (stats.mean([pair[side].score for pair in pairs]) for side in (0, 1))
+        scores = compared([(p.score, s.score) for p, s in pairs])
         least = stats.smallest_p(len(pairs), len(found))
-        lines.append(
-            f"| {algo}, {threat} | {count(pairs)} | {plain:.1f} | {sam:.1f} | {stats.mean(differences):+.1f} | "
-            f"{shown} | {adjusted[algo, threat]:.2f} | {least:.2f} |"
-        )
+        lines.append(f"| {algo}, {threat} | {count(pairs)} | {scores} | {adjusted[algo, threat]:.2f} | {least:.2f} |")
     return "\n".join(lines)
 
 
@@ -239,33 +237,20 @@ def means_table(runs: Sequence[Run]) -> str:
 
 def drops_table(runs: Sequence[Run]) -> str:
     """What corruption costs, the clean score less the corrupted one of the same unit: SAM's minus the plain one."""
-    found = {}
-    for algo, own in grouped(runs, lambda run: run.algo).items():
-        scores = {(run.learner, run.threat, run.unit): run.score for run in own}
-
-        def lost(learner: str, threat: str, unit: int, scores: Mapping[Any, float] = scores) -> float:
-            return scores[learner, "none", unit] - scores[learner, threat, unit]
-
-        units = {run.unit for run in own}
-        for threat in dict.fromkeys(run.threat for run in own if run.threat != "none"):
-            learners = (algo, f"{algo}+sam")
-            whole = [u for u in sorted(units) if all((n, t, u) in scores for n in learners for t in ("none", threat))]
-            if whole:
-                found[algo, threat] = [[lost(learner, threat, unit) for learner in learners] for unit in whole]
-    differences = {key: [sam - plain for plain, sam in pairs] for key, pairs in found.items()}
-    adjusted = stats.holm([stats.sign_flip(each) for each in differences.values()])
+    scores = {(run.learner, run.threat, run.unit): run.score for run in runs}
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for algo, threat, unit in dict.fromkeys((run.algo, run.threat, run.unit) for run in runs if run.threat != "none"):
+        pairs = [[scores.get((name, each, unit)) for each in ("none", threat)] for name in (algo, f"{algo}+sam")]
+        lost = [clean - corrupted for clean, corrupted in pairs if clean is not None and corrupted is not None]
+        if len(lost) == 2:
+            found.setdefault((algo, threat), []).append((lost[0], lost[1]))
+    adjusted = stats.holm([stats.sign_flip([sam - plain for plain, sam in own]) for own in found.values()])
     lines = [
         "| algorithm, threat model | n | plain loses | SAM loses | difference | 95 % interval | p, Holm |",
         "|---|---:|---:|---:|---:|---|---:|",
     ]
-    for (key, pairs), p in zip(found.items(), adjusted, strict=True):
-        bounds = stats.t_interval(differences[key])
-        shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
-        plain, sam = (stats.mean([pair[side] for pair in pairs]) for side in (0, 1))
-        lines.append(
-            f"| {', '.join(key)} | {len(pairs)} | {plain:.1f} | {sam:.1f} | {stats.mean(differences[key]):+.1f} | "
-            f"{shown} | {p:.2f} |"
-        )
+    for (key, own), p in zip(found.items(), adjusted, strict=True):
+        lines.append(f"| {', '.join(key)} | {len(own)} | {compared(own)} | {p:.2f} |")
     return "\n".join(lines)
 
 
