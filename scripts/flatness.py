@@ -106,12 +106,13 @@ def stage_table(runs: Sequence[Run], base: Callable[[Run], str | None], heading:
     lines = [
         f"| learner, threat | n | {heading} | score | difference | 95 % interval | p, Holm | "
         + " | ".join(f"sharpness of {loss}" for loss in OWN)
-        + " |",
-        "|---|---:|---:|---:|---:|---|---:|" + "---:|" * len(OWN),
+        + " | weights of Q |",
+        "|---|---:|---:|---:|---:|---|---:|" + "---:|" * (len(OWN) + 1),
     ]
     for ((learner, threat), own), p in zip(found.items(), adjusted, strict=True):
         scores = compared([(a.score, b.score) for a, b in own])
-        ratios = " | ".join(ratio(own, "corrupted", loss, SHOWN) for loss in OWN)
+        columns = [*((loss, SHOWN) for loss in OWN), ("Q", "weight norm")]
+        ratios = " | ".join(ratio(own, "corrupted", loss, measure) for loss, measure in columns)
         lines.append(f"| {learner}, {threat} | {count(own)} | {scores} | {p:.2f} | {ratios} |")
     return "\n".join(lines)
 
