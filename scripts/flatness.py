@@ -71,6 +71,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     balanced = of_common_units(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
     found["everything-partial"] = correlation_table(balanced, "corrupted", given="weight norm") if balanced else NONE
+    found["measures"] = measures_table(balanced)
     return found
 
 
@@ -131,6 +132,32 @@ def without_sam(run: Run) -> str | None:
     """For a learner with SAM the same one without."""
     name, space, settings = run.learner.partition(" ")
     return f"{run.algo}{space}{settings}" if name == f"{run.algo}+sam" else None
+
+
+def measures_table(runs: Sequence[Run], data: str = "corrupted") -> str:
+    """How sharp each learner's V and Q are by every measure, as multiples of Adam's: geometric means over all runs.
+
+    Of the learners that all of ALGORITHMS have. With a star where Student's 95 % interval leaves out 1, of a unit's
+    means over algorithms and threat models.
+    """
+    there = {(run.learner, run.threat, run.unit): run for run in runs}
+    pairs = [(there.get((base, run.threat, run.unit)), run) for run in runs if (base := beside_adam(run))]
+    found = grouped([(a, b) for a, b in pairs if a], lambda pair: own_name(pair[1]))
+    whole = {name: own for name, own in found.items() if {b.algo for _, b in own} == set(ALGORITHMS)}
+    if not whole:
+        return NONE
+    columns = [*MEASURES, *BESIDE]
+    lines = ["| | loss | " + " | ".join(columns) + " |", "|---|---|" + "---:|" * len(columns)]
+    for name, own in whole.items():
+        for loss in ("V", "Q"):
+            cells = [ratio(own, data, loss, measure) for measure in columns]
+            lines.append(f"| {name} | {loss} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def own_name(run: Run) -> str:
+    """What a learner is beside its algorithm: ``sam rho=0.1``."""
+    return run.learner.removeprefix(run.algo).replace(f"{run.algo}.", "").lstrip("+ ")
 
 
 def radii_table(runs: Sequence[Run]) -> str:
@@ -270,10 +297,13 @@ def ratio_table(runs: Sequence[Run], data: str) -> str:
 def ratio(pairs: Sequence[tuple[Run, Run]], data: str, loss: str, measure: str) -> str:
     """The second run's sharpness as a multiple of the first one's, geometric mean over the pairs that have both.
 
-    With a star where Student's 95 % interval of the logarithm leaves out 0.
+    First over a unit's pairs, then over units, with a star where Student's 95 % interval over units leaves out 1.
     """
-    values = [[run.measured(data, loss, measure) for run in pair] for pair in pairs]
-    logs = [math.log(after / before) for before, after in values if before and after]
+    logs = []
+    for own in grouped(pairs, lambda pair: pair[1].unit).values():
+        values = [[run.measured(data, loss, measure) for run in pair] for pair in own]
+        found = [math.log(after / before) for before, after in values if before and after]
+        logs += [stats.mean(found)] if found else []
     bounds = stats.t_interval(logs)
     return f"{math.exp(stats.mean(logs)):.2f}{'*' * bool(bounds and bounds[0] * bounds[1] > 0)}" if logs else "-"
 

@@ -58,13 +58,7 @@ class Run(NamedTuple):
     rho: float = 0.0  # of SAM, 0 without
 
     def measured(self, data: str, loss: str, measure: str) -> float | None:
-        """None where there is no report, no such loss, or nothing above 0 to take the logarithm of.
-
-        With averaged weights the targets of V and of the actor are still those of the critic that is not averaged, far
-        ahead of the average: these two losses were never trained, and are left out.
-        """
-        if self.learner == f"{self.algo}+swa" and loss in ("V", "actor"):
-            return None
+        """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
         found = self.report["data"][data]["objectives"].get(loss) if self.report else None
         value = (MEASURES | BESIDE)[measure](found) if found else 0.0
         return value if value > 0 else None
@@ -132,8 +126,10 @@ def study_runs(records: Sequence[RunRecord]) -> list[Run]:
     """The runs of IQL and RIQL of all stages on ``none`` and ``obs-adv``, each once."""
     stages = ["tiny", *(f"flatness-{stage}" for stage in STAGES)]
     runs = [run for name in stages for run in suite_runs(records, name)]
-    first = {(run.learner, run.threat, run.unit): run for run in reversed(runs)}
-    wanted = [run for run in reversed(first.values()) if run.algo in ALGORITHMS and run.threat in ("none", "obs-adv")]
+    first: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        first.setdefault((run.learner, run.threat, run.unit), run)
+    wanted = [run for run in first.values() if run.algo in ALGORITHMS and run.threat in ("none", "obs-adv")]
     return sorted(wanted, key=lambda run: (run.algo, run.threat))
 
 

@@ -100,11 +100,23 @@ def test_what_goes_with_the_weights_length_is_taken_out(flatness):
     assert rows == [f"| {name}" for name in (*flatness.MEASURES, "weight norm", "loss")]
 
 
-def test_averaged_weights_have_no_loss_of_v_and_actor(flatness):
-    """Their targets are those of a critic that is not averaged."""
-    averaged = run(flatness, "iql+swa", "none", 0, 0.0, 4.0)
-    assert averaged.measured("clean", "V", "trace") is None
-    assert averaged._replace(learner="iql+sam").measured("clean", "V", "trace") == 4.0
+def test_measures_of_learners_are_means_of_units_means(flatness):
+    """Two algorithms and two units: log 2 and log 8 of unit 0 and 0 of unit 1 are log 4 and 0."""
+    runs = []
+    for algo, own in (("iql", {0: 2.0, 1: 1.0}), ("riql", {0: 8.0})):
+        for unit, value in own.items():
+            runs += [
+                run(flatness, algo, "none", unit, 0.0, 1.0),
+                run(flatness, f"{algo}+sam", "none", unit, 0.0, value),
+            ]
+    runs += [run(flatness, "iql+wd", "none", 0, 0.0, 9.0)]  # RIQL has none
+    head, _, v, q = flatness.measures_table(runs).splitlines()
+    assert head.endswith("| mean rise, 0.1 of the weights | weight norm | loss |")
+    assert v == "| sam | V |" + " 2.00 |" * 7 + " 1.00 | 2.00 |"
+    assert q == "| sam | Q |" + " - |" * 9
+    assert flatness.measures_table(runs[2:3]) == "No runs yet of the same units."
+    names = {"iql+sam rho=0.1": "sam rho=0.1", "riql riql.layer_norm=true": "layer_norm=true"}
+    assert [flatness.own_name(run(flatness, name, "none", 0, 0.0)) for name in names] == list(names.values())
 
 
 def test_a_stage_compares_each_learner_with_adam(flatness):

@@ -1,9 +1,11 @@
 """Sharpness: against exact Hessians, known spectra, gradients row by row; and a run's report from train to table."""
 
+import io
 import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from builders import random_dataset
@@ -19,6 +21,7 @@ from corruptbench.errors import DataError, IntegrityError, UsageError
 from corruptbench.numerics import normal_quantile
 from corruptbench.optimizers import optimizer_for
 from corruptbench.population import Population
+from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
 from corruptbench.request import RunRequest
 from corruptbench.rng import stream, uniforms
@@ -433,6 +436,34 @@ def test_a_finished_run_is_measured_when_that_is_asked_for(small_file, tmp_path,
     assert main(["sharpness", str(other), *more, *named, "--save"]) == 0
     assert reports_in(other) == [tracked[-1]]
     assert main(["verify", str(tmp_path / "c")]) == 0
+
+
+def test_reports_as_csv(small_file, tmp_path, capsys):
+    """A row for each run, step, data and loss, with every number of the report in a column of its own."""
+    folder = run(small_file, tmp_path / "a", "--track-sharpness", "20")
+    run(small_file, tmp_path / "a", "--track-sharpness", "40", "--unit", "1", "--sam")
+    runs = sorted(path for path in (tmp_path / "a").iterdir() if not path.name.startswith("."))
+    assert len(runs) == 2
+    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
+    capsys.readouterr()
+    assert main(["sharpness", *map(str, runs), *more, "--csv"]) == 0
+    frame = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert len(frame) == 6  # two steps of one run and one of the other, of the actor, on two kinds of data
+    record = RunRecord.read(folder / "record.json")
+    own = frame[(frame.run_id == record.run_id) & (frame.step == 40)].set_index("data")
+    assert list(own.index) == ["corrupted", "clean"]
+    assert set(own.learner) == {"bc bc.batch_size=32;bc.hidden=16,16"}
+    assert set(own.corruption) == {"obs-random:rate=0.5"}
+    assert set(own.normalized) == {round(record.score["normalized_mean"], 4)}
+    for data, row in own.iterrows():
+        found = reports_in(folder)[-1]["data"][data]["objectives"]["actor"]
+        assert row["sam_0.05"] == found["sam"]["0.05"]
+        assert row["average_relative_0.1_error"] == found["average_relative"]["0.1"]["error"]
+        assert sorted(row[row.index.get_loc("objective") + 1 :]) == sorted(numbers_in(found))
+
+
+def numbers_in(found):
+    return [n for value in found.values() for n in (numbers_in(value) if isinstance(value, dict) else [value])]
 
 
 @pytest.mark.parametrize("broken", ["raises", "exits", "nan"])

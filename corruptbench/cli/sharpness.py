@@ -21,6 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.registry import load_plugin
     from corruptbench.sharpness import Effort
     from corruptbench.store import pretty
+    from corruptbench.tables.sharpness import reports_csv
 
     effort = effort_of(options, Effort())
     for path in options.plugin:
@@ -33,8 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     for name in progress(options.run, desc="sharpness", unit="run", leave=False):
         record, reports = reports_of(name, effort, clean, options)
         found.append((record, reports))
-        if not options.json:
+        if not (options.json or options.csv):
             print(table(record, reports[-1]))
+    if options.csv:
+        print(reports_csv(found), end="")
     if options.json:
         print(pretty([{"run_id": r.run_id, "command": r.command, "reports": reports} for r, reports in found]), end="")
     if options.plot is not None:
@@ -61,7 +64,9 @@ def build_parser() -> Parser:
     parser.add_argument("--save", action="store_true", help="keep the report in the run's folder, as sharpness.json")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the rise of every loss there (extra report)")
     parser.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with what a run names")
-    parser.add_argument("--json", action="store_true", help="print the reports as JSON")
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument("--json", action="store_true", help="print the reports as JSON")
+    printed.add_argument("--csv", action="store_true", help="print a row for each run, step, data and loss")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
