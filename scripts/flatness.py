@@ -23,6 +23,7 @@ from flatness_runs import (
     centred,
     grouped,
     of_common_units,
+    own_name,
     paired,
     study_runs,
     suite_runs,
@@ -153,11 +154,6 @@ def measures_table(runs: Sequence[Run], data: str = "corrupted") -> str:
             cells = [ratio(own, data, loss, measure) for measure in columns]
             lines.append(f"| {name} | {loss} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def own_name(run: Run) -> str:
-    """What a learner is beside its algorithm: ``sam rho=0.1``."""
-    return run.learner.removeprefix(run.algo).replace(f"{run.algo}.", "").lstrip("+ ")
 
 
 def radii_table(runs: Sequence[Run]) -> str:

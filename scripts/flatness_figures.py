@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flatness_runs import ALGORITHMS, LOSSES, SHOWN, STAGES, Run, centred, grouped
+from flatness_runs import ALGORITHMS, LOSSES, SHOWN, STAGES, Run, centred, grouped, own_name
 
 from corruptbench.drawing import Picture, legend, panels, picture, plain_numbers, rows_of, styles
 from corruptbench.tables import stats
@@ -54,9 +54,8 @@ def learners_picture(
                 known = [(math.log(value), run.score) for run in own if (value := run.measured(data, loss, measure))]
                 if known:
                     x, y = (stats.mean(values) for values in zip(*known, strict=True))
-                    found.append((y, math.exp(x), learner))
-            for i, (y, x, learner) in enumerate(sorted(found, reverse=True)):
-                name = learner.removeprefix(algo).replace(f"{algo}.", "").lstrip("+ ") or "plain"
+                    found.append((y, math.exp(x), learner, own_name(own[0]) or "plain"))
+            for i, (y, x, learner, name) in enumerate(sorted(found, reverse=True)):
                 look = looks[stages[learner]]
                 axes.plot([x], [y], **look.drawn(markersize=4))
                 axes.annotate(

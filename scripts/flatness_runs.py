@@ -133,6 +133,11 @@ def study_runs(records: Sequence[RunRecord]) -> list[Run]:
     return sorted(wanted, key=lambda run: (run.algo, run.threat))
 
 
+def own_name(run: Run) -> str:
+    """What a learner is beside its algorithm: ``sam rho=0.1``; nothing for the algorithm alone."""
+    return run.learner.removeprefix(run.algo).replace(f"{run.algo}.", "").lstrip("+ ")
+
+
 class Point(NamedTuple):
     run: Run
     x: float  # log sharpness less its mean over the runs of the cell
