@@ -4,7 +4,7 @@ Everything comes from leaderboard/records, records and their sharpness reports, 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from flatness_figures import learners_picture, scatter
@@ -21,8 +21,10 @@ from flatness_runs import (
     Run,
     cell_of,
     centred,
+    corrupted_and_clean,
     grouped,
     of_common_units,
+    of_sam,
     own_name,
     paired,
     study_runs,
@@ -60,10 +62,12 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     found = {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
     found |= {"means": means_table(runs), "drops": drops_table(runs), "slopes": slope_table(runs)}
     for data in DATA:
-        found[f"ratios-{data}"] = ratio_table(runs, data)
+        found[f"sharper-{data}"] = ratio_table(corrupted_and_clean(runs), data)
+        found[f"ratios-{data}"] = ratio_table(paired(runs), data)
         found[f"correlation-{data}"] = correlation_table(runs, data)
         found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
     found["partial"] = correlation_table(runs, "corrupted", given="weight norm")
+    found["explained"] = explained_table(runs)
     for stage in STAGES:
         found[stage] = stage_table(suite_runs(records, f"flatness-{stage}"), beside_adam, "Adam")
     found["radii"] = radii_table(suite_runs(records, "flatness-radius"))
@@ -72,6 +76,8 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     balanced = of_common_units(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
     found["everything-partial"] = correlation_table(balanced, "corrupted", given="weight norm") if balanced else NONE
+    others = [run for run in balanced if not of_sam(run)]
+    found["everything-others"] = f"{parts(others)}\n\n{correlation_table(others, 'corrupted')}" if others else NONE
     found["measures"] = measures_table(balanced)
     return found
 
@@ -86,10 +92,25 @@ def pictures(records: Sequence[RunRecord]) -> list[Picture]:
 
 
 def parts(runs: Sequence[Run]) -> str:
-    """How many runs there are, of which units and learners, in words."""
+    """How many runs there are, of which units and learners, and which cell's scores vary most, in words."""
     units = ", ".join(str(unit) for unit in sorted({run.unit for run in runs}))
     learners = ", ".join(sorted({run.learner for run in runs}))
-    return f"{len(runs)} runs, of the learners that have units {units}: {learners}."
+    varied = {cell: squares([run.score for run in own]) for cell, own in grouped(runs, together).items()}
+    most = max(varied, key=lambda cell: varied[cell])
+    text = f"{len(runs)} runs, of the learners that have units {units}: {learners}."
+    if varied[most] > 0:
+        share = 100 * varied[most] / sum(varied.values())
+        text += f" Of the scores' variance within cells {share:.0f} % is that of {', '.join(most)}."
+    return text
+
+
+def together(run: Run) -> tuple[str, str]:
+    return cell_of(run, apart=False)
+
+
+def squares(values: Sequence[float]) -> float:
+    """The sum of squares about the mean."""
+    return sum((value - stats.mean(values)) ** 2 for value in values)
 
 
 def stage_table(runs: Sequence[Run], base: Callable[[Run], str | None], heading: str) -> str:
@@ -278,15 +299,16 @@ def drops_table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def ratio_table(runs: Sequence[Run], data: str) -> str:
-    """SAM's sharpness as a multiple of the plain one, geometric mean over units; loss and weights likewise."""
+def ratio_table(pairs: Mapping[tuple[str, str], Sequence[tuple[Run, Run]]], data: str) -> str:
+    """The second runs' sharpness as a multiple of the first ones', geometric mean over units; what is beside it too."""
     columns = [*MEASURES, *BESIDE]
     lines = ["| | loss | n | " + " | ".join(columns) + " |", "|---|---|---:|" + "---:|" * len(columns)]
-    for (algo, threat), pairs in paired(runs).items():
-        measured = [pair for pair in pairs if all(run.report for run in pair)]
+    for (algo, threat), found in pairs.items():
+        measured = [pair for pair in found if all(run.report for run in pair)]
         for loss in LOSSES if measured else ():
             cells = [ratio(measured, data, loss, measure) for measure in columns]
-            lines.append(f"| {algo}, {threat} | {loss} | {len(measured)} | {' | '.join(cells)} |")
+            if any(cell != "-" for cell in cells):
+                lines.append(f"| {algo}, {threat} | {loss} | {len(measured)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -314,6 +336,20 @@ def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False, gi
     lines = ["| | " + " | ".join(heading for heading, _, _ in columns) + " |", "|---|" + "---|" * len(columns)]
     for measure in [*MEASURES, *(name for name in BESIDE if name != given)]:
         cells = [correlated(runs, data, loss, measure, own, apart=apart, given=given) for _, loss, own in columns]
+        lines.append(f"| {measure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def explained_table(runs: Sequence[Run], data: str = "corrupted") -> str:
+    """How much of the variance of each measure's logarithm within cells is that of SAM's mean and the plain one's."""
+    runs = [run for run in runs if run.algo in ALGORITHMS]
+    lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---:|" * len(LOSSES)]
+    for measure in [*MEASURES, *BESIDE]:
+        cells = []
+        for loss in LOSSES:
+            points, left = (centred(runs, data, loss, measure, apart=apart) for apart in (False, True))
+            whole, rest = (sum(point.x**2 for point in each) for each in (points, left))
+            cells.append(f"{100 * (1 - rest / whole):.0f} %" if whole else "-")
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

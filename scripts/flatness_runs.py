@@ -174,6 +174,19 @@ def paired(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
     return found
 
 
+def corrupted_and_clean(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[Run, Run]]]:
+    """Of the learners without SAM the run on clean data and the one under each threat model, of each unit with both."""
+    plain = [run for run in runs if run.learner == run.algo]
+    clean = {(run.algo, run.unit): run for run in plain if run.threat == "none"}
+    pairs = [(clean.get((run.algo, run.unit)), run) for run in plain if run.threat != "none"]
+    return grouped([(a, b) for a, b in pairs if a], lambda pair: (pair[1].algo, pair[1].threat))
+
+
+def of_sam(run: Run) -> bool:
+    """SAM, or one of its relatives: gsam, asam, ..."""
+    return run.learner.partition(" ")[0].partition("+")[2].endswith("sam")
+
+
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """In the order in which keys are first met."""
     found: dict[K, list[T]] = defaultdict(list)

@@ -101,8 +101,11 @@ def covered(bounds: list[tuple[float, float] | None], truth: float) -> str:
     return f"{100 * np.mean(found):.1f} %" if found else "none is given"
 
 
-DESIGNS = ((6, 2), (12, 1), (3, 1))
-"""Of a correlation: cells, and the runs that a unit has in each; the last one is BC's in docs/flatness.md."""
+DESIGNS = ((6, 2), (12, 1), (3, 1), (4, 13))
+"""Of a correlation: cells, and the runs that a unit has in each; in docs/flatness.md the third is BC's, the last that
+of all learners."""
+FOLLOWED = 0.8
+"""How much of x and y is a third quantity, where that is taken out."""
 
 
 def correlation_table() -> str:
@@ -116,17 +119,27 @@ def correlation_table() -> str:
             held = " | ".join(correlation_cell(cells, runs, truth, shared, n) for n in UNITS)
             what = "half a standard deviation" if shared else "nothing"
             lines.append(f"| {cells}, {runs} | {truth:g} | {what} | {held} |")
+        held = " | ".join(correlation_cell(cells, runs, 0.0, 0.0, n, FOLLOWED) for n in UNITS)
+        lines.append(f"| {cells}, {runs}, partial | 0 | nothing | {held} |")
     return "\n".join(lines)
 
 
-def correlation_cell(count: int, runs: int, truth: float, shared: float, n: int) -> str:
+def correlation_cell(count: int, runs: int, truth: float, shared: float, n: int, followed: float = 0.0) -> str:
     bits = stream("statistics-check", "correlation", count, runs, str(truth), str(shared), n)
     x, noise = normal(bits, SETS, count, n, runs), normal(bits, SETS, count, n, runs)
     y = truth * x + math.sqrt(1 - truth**2) * noise
     x, y = (values + shared * normal(bits, SETS, 1, n, 1) for values in (x, y))
+    third = normal(bits, SETS, count, n, runs) if followed else None
+    if third is not None:
+        x, y = (followed * third + math.sqrt(1 - followed**2) * values for values in (x, y))
     cells, units = (list(map(int, index.flatten())) for index in np.indices((count, n, runs))[:2])
-    flat = zip(x.reshape(SETS, -1), y.reshape(SETS, -1), strict=True)
-    return covered([stats.correlation_interval(mine, theirs, cells, units) for mine, theirs in flat], truth)
+    found = [
+        stats.correlation_interval(
+            x[i].flatten(), y[i].flatten(), cells, units, None if third is None else third[i].flatten()
+        )
+        for i in range(SETS)
+    ]
+    return covered(found, truth)
 
 
 if __name__ == "__main__":

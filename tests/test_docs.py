@@ -68,9 +68,10 @@ def test_what_the_docs_say_of_the_statistics_is_what_the_script_simulates():
     assert f"<!-- test -->\n{check.test_table()}\n<!-- /test -->" in doc
     for kind in check.SCORES:
         assert check.coverage_row(kind, 3) in doc
-    assert f"<!-- correlation -->\n{check.correlation_table()}\n<!-- /correlation -->" in doc
-    held = [float(share) for share in re.findall(r"([\d.]+) %", check.correlation_table())]
-    assert len(held) == 27
+    table = check.correlation_table()
+    assert f"<!-- correlation -->\n{table}\n<!-- /correlation -->" in doc
+    held = [float(share) for share in re.findall(r"([\d.]+) %", table)]
+    assert len(held) == 48
     assert min(held) >= 95 - 1.5  # three standard errors of 2,000 sets
     assert max(held) <= 99.5
     rates = dict(re.findall(r"^\| normal \| (\d+) \| (.*) % \|$", check.test_table(), re.MULTILINE))
