@@ -30,6 +30,7 @@ from flatness_runs import (
     study_runs,
     suite_runs,
 )
+from flatness_surface import Surface, measured_pairs, quantities, read
 from markers import insert
 
 from corruptbench.drawing import Picture
@@ -66,6 +67,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
         found[f"ratios-{data}"] = ratio_table(paired(runs), data)
         found[f"correlation-{data}"] = correlation_table(runs, data)
         found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
+    found["surface"] = surface_table(runs, read())
     found["partial"] = correlation_table(runs, "corrupted", given="weight norm")
     found["explained"] = explained_table(runs)
     for stage in STAGES:
@@ -205,7 +207,7 @@ def compared(pairs: Sequence[tuple[float, float]]) -> str:
     before, after = (stats.mean([pair[side] for pair in pairs]) for side in (0, 1))
     bounds = stats.t_interval([b - a for a, b in pairs])
     shown = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
-    return f"{before:.1f} | {after:.1f} | {after - before:+.1f} | {shown}"
+    return f"{before:z.1f} | {after:z.1f} | {after - before:+z.1f} | {shown}"
 
 
 def count(pairs: Sequence[tuple[Run, Run]]) -> str:
@@ -337,6 +339,20 @@ def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False, gi
     for measure in [*MEASURES, *(name for name in BESIDE if name != given)]:
         cells = [correlated(runs, data, loss, measure, own, apart=apart, given=given) for _, loss, own in columns]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def surface_table(runs: Sequence[Run], surfaces: Mapping[str, Surface]) -> str:
+    """The return around the weights, plain and SAM, paired by unit."""
+    found = measured_pairs(runs, surfaces)
+    if not found:
+        return NONE
+    lines = ["| | n | | plain | SAM | difference | 95 % interval |", "|---|---:|---|---:|---:|---:|---|"]
+    for cell, pairs in found.items():
+        values = [(quantities(plain), quantities(sam)) for plain, sam in pairs]
+        for name in values[0][0]:
+            shown = compared([(plain[name], sam[name]) for plain, sam in values])
+            lines.append(f"| {', '.join(cell)} | {len(pairs)} | {name} | {shown} |")
     return "\n".join(lines)
 
 

@@ -132,6 +132,37 @@ def test_corrupted_runs_are_paired_with_the_clean_one_of_their_unit(flatness):
     ]
 
 
+def test_surfaces_are_paired_by_unit(flatness):
+    def surface(score, drop, cliffs):
+        return flatness.Surface(score, dict.fromkeys((0.05, 0.1, 0.2, 0.4), drop), cliffs, 20)
+
+    runs = [run(flatness, name, "none", unit, 0.0, 1.0) for name in ("iql", "iql+sam") for unit in (0, 1, 2)]
+    surfaces = {"iql, none, unit 0": surface(10.0, 1.0, 2), "iql+sam, none, unit 0": surface(8.0, 4.0, 0)}
+    surfaces |= {"iql, none, unit 1": surface(20.0, 5.0, 0), "iql+sam, none, unit 1": surface(4.0, 0.0, 4)}
+    surfaces |= {"iql, none, unit 2": surface(99.0, 9.0, 9), "riql, none, unit 0": surface(99.0, 9.0, 9)}
+    rows = [line.split(" | ") for line in flatness.surface_table(runs, surfaces).splitlines()[2:]]
+    assert [row[:6] for row in rows] == [
+        ["| iql, none", "2", "score at the weights", "15.0", "6.0", "-9.0"],
+        *(["| iql, none", "2", f"drop at {radius}", "3.0", "2.0", "-1.0"] for radius in ("0.05", "0.1", "0.2", "0.4")),
+        ["| iql, none", "2", "share of the score lost at 0.2, %", "17.5", "25.0", "+7.5"],
+        ["| iql, none", "2", "ways with a cliff, %", "5.0", "10.0", "+5.0"],
+    ]
+    assert flatness.surface_table(runs[:3], surfaces) == "No runs yet of the same units."
+
+
+def test_surfaces_are_those_of_listed_runs(flatness):
+    """By name and id, at the radii that the table shows; the score there is that of the first episodes."""
+    surfaces = json.loads(sys.modules[flatness.Surface.__module__].SURFACES.read_text("utf-8"))
+    assert surfaces["environment"] == "Hopper-v5"
+    for found in surfaces["runs"]:
+        record = flatness.RunRecord.read(flatness.RECORDS / found["run_id"] / "record.json")
+        assert found["recorded"] == record.score
+        episodes = record.evaluation["returns"][: surfaces["episodes"]]
+        center = found["returns"]["lines"][0][len(surfaces["offsets"]) // 2]
+        assert center == pytest.approx(sum(episodes) / len(episodes), rel=1e-9)
+    assert len({found["name"] for found in surfaces["runs"]}) == len(surfaces["runs"]) == 24
+
+
 def test_how_much_of_a_measure_is_sams(flatness):
     """Logs of 0 and 2 without SAM, 4 and 6 with it: of 20 about the mean 3, 4 are left about 1 and 5."""
     logs = {("riql", 0): 0.0, ("riql", 1): 2.0, ("riql+sam", 0): 4.0, ("riql+sam", 1): 6.0}
