@@ -9,6 +9,9 @@ from torch import Tensor
 from corruptbench.rng import stream, uniforms
 from corruptbench.types import Batch
 
+MEASURED_ROWS = 4096
+"""How many rows losses are measured on where nothing else is said."""
+
 
 def measured_rows(count: int, rows: int) -> np.ndarray:
     """The rows of a dataset with ``count`` that losses are measured on, ``(rows,)`` int64, drawn with replacement.

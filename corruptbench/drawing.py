@@ -4,9 +4,12 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from corruptbench.store import write_file
 
 INK, PAPER = "#1b1f25", "#fefefd"
 """Text and background of a file; in a page they are the page's own, so each has a value that nothing else has."""
@@ -102,6 +105,18 @@ def picture(name: str, title: str, text: str, size: tuple[float, float], draw: C
         figure.savefig(svg, format="svg", metadata=about)
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
     return Picture(name, title, text, svg.getvalue(), png.getvalue())
+
+
+def write(folder: Path, pictures: Iterable[Picture]) -> list[Path]:
+    """Both files of each picture; raises ResourceError."""
+    files = [
+        (folder / f"{p.name}.{ending}", content)
+        for p in pictures
+        for ending, content in (("svg", p.svg), ("png", p.png))
+    ]
+    for path, content in files:
+        write_file(path, content)
+    return [path for path, _ in files]
 
 
 def panels(figure: Any, count: int, below: str = "", beside: str = "", *, shared: bool = True) -> list[Any]:

@@ -318,14 +318,14 @@ def _problem(folder: Path, name: str, size: int, sha256: str) -> str | None:
     return None
 
 
-def probe_writable(folder: Path) -> None:
+def probe_writable(folder: Path, option: str = "--out") -> None:
     """Raises ResourceError unless a file can be made below ``folder``, which is created."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with beside(folder / "probe", lambda path: path.touch(exist_ok=False)):
             pass
     except OSError as error:
-        raise ResourceError(f"--out {folder}: cannot be written to: {error.strerror}") from error
+        raise ResourceError(f"{option} {folder}: cannot be written to: {error.strerror}") from error
 
 
 def _sync_file(path: Path) -> None:

@@ -1,6 +1,8 @@
 """A finished run as measurements and attacks read it: its record and its networks."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,13 @@ def run_folder(name: str, results: Path, where: str) -> Path:
         raise UsageError(f"{where}: no run lies in {name} or in {results / name}")
     check_manifest(found[0])
     return found[0]
+
+
+def require_once(run_ids: Iterable[str]) -> None:
+    """Raises UsageError for a run that is named twice."""
+    twice = [run_id for run_id, count in Counter(run_ids).items() if count > 1]
+    if twice:
+        raise UsageError(f"run {twice[0]} is named twice")
 
 
 def trained_run(name: str, results: Path, where: str) -> Trained:

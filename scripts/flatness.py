@@ -33,7 +33,7 @@ from flatness_runs import (
 from flatness_surface import Surface, measured_pairs, quantities, read
 from markers import insert
 
-from corruptbench.drawing import Picture
+from corruptbench.drawing import Picture, write
 from corruptbench.records import RunRecord, read_records
 from corruptbench.tables import stats
 
@@ -52,9 +52,7 @@ def main() -> None:
     records = read_records(RECORDS)
     for marker, table in tables(records).items():
         insert(DOC, marker, table)
-    for drawn in pictures(records):
-        (FIGURES / f"{drawn.name}.svg").write_bytes(drawn.svg)
-        (FIGURES / f"{drawn.name}.png").write_bytes(drawn.png)
+    write(FIGURES, pictures(records))
 
 
 def tables(records: Sequence[RunRecord]) -> dict[str, str]:

@@ -15,18 +15,19 @@ from builders import random_dataset
 
 from corruptbench import simulation
 from corruptbench.algos import Agent, Objective, init_mlp
-from corruptbench.batches import measured_rows
+from corruptbench.batches import MEASURED_ROWS, measured_rows
 from corruptbench.cli import main
 from corruptbench.data import load
 from corruptbench.environments import environment
-from corruptbench.errors import UsageError
+from corruptbench.errors import Diverged, UsageError
 from corruptbench.evaluate import evaluate, evaluate_all
+from corruptbench.landscape import surface
 from corruptbench.landscape.cliffs import Cliffs, cliffs
 from corruptbench.landscape.comparable import common_environment
-from corruptbench.landscape.directions import direction, gaussian, moved
+from corruptbench.landscape.directions import direction, gaussian, moved, widths
 from corruptbench.landscape.figures import figures
-from corruptbench.landscape.losses import ROWS, fixed_batch, loss_of, objective_of
-from corruptbench.landscape.measured import Measured, Settings
+from corruptbench.landscape.losses import fixed_batch, loss_of, objective_of
+from corruptbench.landscape.measured import Measured, Settings, _surface
 from corruptbench.landscape.report import interval, text
 from corruptbench.landscape.surface import Grid, Lines, Surface, lines, plane
 from corruptbench.registry import ALGORITHMS
@@ -199,7 +200,7 @@ def slow_mlp(params, x):
 
 def test_the_loss_along_a_line_is_the_objective_computed_by_hand():
     model, data = small_iql()
-    rows = measured_rows(len(data), ROWS)
+    rows = measured_rows(len(data), MEASURED_ROWS)
     mean, scale = (x.double().numpy() for x in (model.normalisation.mean, model.normalisation.scale))
     s, following = ((x[rows] - mean) / scale for x in (data.observations, data.next_observations))
     value, critic = ([p.double().numpy() for p in model.state[group]] for group in ("value", "critic"))
@@ -363,6 +364,57 @@ def test_plots_are_written(finished, tmp_path, capsys):
     assert all(content.startswith((b"\x89PNG", b"<?xml")) for content in written.values())
 
 
+def test_a_folder_for_plots_that_is_a_file_is_refused_before_anything_is_measured(finished, tmp_path, capsys):
+    (tmp_path / "plots").write_text("")
+    code, out, err = landscape(capsys, finished["iql"], *FEW, "--plot", tmp_path / "plots")
+    assert (code, out) == (5, "")
+    assert err == f"corruptbench landscape: --plot {tmp_path / 'plots'}: cannot be written to: File exists\n"
+
+
+def test_episodes_are_the_same_however_many_are_stepped_together(finished, monkeypatch):
+    model = trained_run(str(finished["iql"]), finished["iql"].parent, "RUN").model
+    states = [moved(model.state, (a, direction(model.state, ["actor"], 0))) for a in (-0.3, 0.0, 0.3)]
+    whole = surface.mean_return(model, HOPPER, 3)(states)
+    monkeypatch.setattr(surface, "AT_ONCE", 6)  # two states at once, then one
+    assert surface.mean_return(model, HOPPER, 3)(states) == whole
+    monkeypatch.setattr(surface, "AT_ONCE", 1)  # fewer than a state has
+    assert surface.mean_return(model, HOPPER, 3)(states) == whole
+
+
+def test_where_a_value_is_not_finite_is_said():
+    """At the run's own weights, where a smaller radius would not help, or away from them."""
+    state, settings = {"actor": [torch.ones(2, 2), torch.ones(1, 2)]}, Settings(directions=1, points=1)
+
+    def measure(far, home):
+        def values(states):
+            if any(torch.equal(found["actor"][0], state["actor"][0]) == home for found in states) and far:
+                raise Diverged("the loss of V is not finite")
+            return [0.0 for _ in states]
+
+        return values
+
+    with pytest.raises(Diverged, match=r"^run a: V, at the run's own weights: the loss of V is not finite$"):
+        _surface("run a: V", state, ["actor"], settings, measure(True, home=True))
+    with pytest.raises(
+        Diverged, match=r"^run a: V, within the radius 0.4: the loss of V is .*; a smaller one stays nearer$"
+    ):
+        _surface("run a: V", state, ["actor"], settings, measure(True, home=False))
+    assert _surface("run a: V", state, ["actor"], settings, measure(False, home=True)).lines.center == 0
+
+
+def test_a_loss_that_is_not_finite_is_no_value():
+    agent, data = ALGORITHMS.known("iql")(hidden=(4,)), random_dataset()
+    model = Policy(agent, agent.init(5, 2, lambda name: stream("test", name)), Normalisation.of(data))
+    measure = loss_of(model, objective_of(agent, "V"), fixed_batch(data, model.normalisation))
+    with pytest.raises(Diverged, match=r"^the loss of V is not finite$"):
+        measure([{**model.state, "value": [p * math.inf for p in model.state["value"]]}])
+
+
+def test_a_policy_of_other_groups_is_refused_in_a_sentence():
+    with pytest.raises(UsageError, match=r"^run a: its networks are actor, critic, and there is no 'net' to move$"):
+        widths({"critic": [], "actor": []}, ["net"], "run a")
+
+
 def test_many_directions_have_the_bootstraps_interval():
     """Student's quantiles end at ten; from there on it surrounds the mean as the bootstrap does."""
     values = [float(n) for n in range(11)]
@@ -384,9 +436,10 @@ def test_one_direction_has_no_interval():
     ("arguments", "expected"),
     [
         (["nowhere"], "RUN nowhere: no run lies in nowhere or in results/nowhere"),
-        (["IQL", "--radius", "0"], "--radius is 0, allowed is above 0 and up to 10"),
-        (["IQL", "--radius", "-0.5"], "--radius is -0.5, allowed is above 0 and up to 10"),
-        (["IQL", "--radius", "nan"], "--radius is nan, allowed is above 0 and up to 10"),
+        (["IQL", "--radius", "0"], "--radius is 0, allowed is 1e-06 to 10"),
+        (["IQL", "--radius", "-0.5"], "--radius is -0.5, allowed is 1e-06 to 10"),
+        (["IQL", "--radius", "nan"], "--radius is nan, allowed is 1e-06 to 10"),
+        (["IQL", "--radius", "1e-323"], "--radius is 9.88131e-324, allowed is 1e-06 to 10"),
         (["IQL", "--points", "51"], "--points is 51, allowed is 1 to 50"),
         (["IQL", "--directions", "0"], "--directions is 0, allowed is 1 to 100"),
         (["IQL", "--episodes", "101"], "--episodes is 101, allowed is 1 to 100"),

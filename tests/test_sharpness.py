@@ -1,5 +1,6 @@
 """Sharpness: against exact Hessians, known spectra, gradients row by row; and a run's report from train to table."""
 
+import dataclasses
 import io
 import json
 import math
@@ -25,7 +26,7 @@ from corruptbench.records import RunRecord
 from corruptbench.registry import ALGORITHMS
 from corruptbench.request import RunRequest
 from corruptbench.rng import stream, uniforms
-from corruptbench.sharpness import Effort, check_every, keep, report, reports_in
+from corruptbench.sharpness import Effort, check_every, keep, report, reports_in, text_of
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import (
     CHECKED_ROWS,
@@ -36,10 +37,12 @@ from corruptbench.sharpness.curvature import (
     squared_lengths,
     trace,
 )
-from corruptbench.sharpness.problem import COMMON, problems
+from corruptbench.sharpness.problem import COMMON, has_critics, problems
 from corruptbench.sharpness.rise import ADAPTIVE_RADII, ETA, RADII, Rise
+from corruptbench.store import publish
 from corruptbench.surrogates import TrainedCritics
 from corruptbench.sweep.jobs import jobs
+from corruptbench.tables.labels import run_names
 from corruptbench.train import Learner
 
 NAMES = ("bc", "iql", "riql")
@@ -122,6 +125,39 @@ def test_a_quadratic_with_a_known_spectrum():
     assert trace(product, start, 9) == pytest.approx((np.mean(several), np.std(several, ddof=1) / 3))
 
 
+def test_the_residual_bounds_the_error_in_float32_of_many_weights():
+    """As many as critics have: sums of so many terms in float32 would be off by far more than the residual says."""
+    spectrum = 10 * torch.from_numpy(uniforms(stream("spectrum"), 200_000)).float()
+    spectrum[7], spectrum[8] = 18_000.0, -50.0
+    lowest, highest = extremes(lambda v: spectrum * v, signs(0, spectrum), 12)
+    assert abs(highest.value - 18_000) <= highest.residual < 0.1
+    assert abs(lowest.value + 50) <= lowest.residual
+
+
+def test_lanczos_stops_where_the_space_is_used_up_in_float32():
+    """Products of -1 and 1 alone: two iterations know both, and what is left is rounding."""
+    spectrum = torch.where(torch.arange(100) < 50, -1.0, 1.0)
+    lowest, highest = extremes(lambda v: spectrum * v, signs(0, spectrum), 12)
+    assert (lowest.value, highest.value) == pytest.approx((-1, 1), abs=1e-5)
+
+
+def test_a_report_is_of_4096_rows_and_of_two_vectors_at_least():
+    assert Effort().rows >= 4096
+    for name, least in (("rows", 1), ("iterations", 1), ("probes", 2), ("directions", 2)):
+        assert vars(Effort(**{name: least}))[name] == least
+        with pytest.raises(UsageError, match=rf"^--{name} is {least - 1}, allowed is {least} and above$"):
+            Effort(**{name: least - 1})
+
+
+def test_critics_are_networks_of_observation_and_action():
+    data = random_dataset()  # 5 and 2 numbers wide
+    assert has_critics({"critic": [torch.zeros(2, 7, 1), torch.zeros(2, 1, 1)]}, data)
+    for other in ((2, 5, 1), (2, 7, 3)):
+        assert not has_critics({"critic": [torch.zeros(other), torch.zeros(2, 1, other[-1])]}, data)
+    assert not has_critics({"critic": [torch.zeros(7, 1), torch.zeros(1, 1)]}, data)
+    assert not has_critics({"actor": [torch.zeros(2, 7, 1), torch.zeros(2, 1, 1)]}, data)
+
+
 def test_probe_vectors_are_signs_that_differ_by_number():
     first, second = signs(0, torch.zeros(500)), signs(1, torch.zeros(500))
     assert set(first.tolist()) == {-1.0, 1.0}
@@ -180,7 +216,6 @@ def test_rises_on_a_quadratic_by_hand():
     expected = [0.04 * (u[0] ** 2 + 3 * u[1] ** 2) for u in units]  # no slope is left of both ways together
     found = rise.average(0.2, 3)
     assert found == pytest.approx((np.mean(expected), np.std(expected, ddof=1) / math.sqrt(3)))
-    assert rise.average(0.2, 1).error == 0
     flat = Rise(lambda w: 0 * w.sum(), weights, torch.zeros(2, dtype=torch.float64), 0.0)
     assert (flat.sam(0.1), flat.asam(0.1)) == (0, 0)
 
@@ -425,15 +460,14 @@ def test_a_finished_run_is_measured_when_that_is_asked_for(small_file, tmp_path,
     assert (folder / "record.json").read_bytes() == record
     tracked = reports_in(run(small_file, tmp_path / "b", "--track-sharpness", "15"))
     assert reports_in(folder) == [tracked[-1]]
-    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
     named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
     other = run(small_file, tmp_path / "c")
     capsys.readouterr()
-    assert main(["sharpness", str(other), *more, *named, "--json"]) == 0
+    assert main(["sharpness", str(other), *LITTLE, *named, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["reports"] == [tracked[-1]]
     assert reports_in(other) == []  # it was not asked to keep it
-    assert main(["sharpness", str(other), *more, *named, "--save"]) == 0
+    assert main(["sharpness", str(other), *LITTLE, *named, "--save"]) == 0
     assert reports_in(other) == [tracked[-1]]
     assert main(["verify", str(tmp_path / "c")]) == 0
 
@@ -444,9 +478,8 @@ def test_reports_as_csv(small_file, tmp_path, capsys):
     run(small_file, tmp_path / "a", "--track-sharpness", "40", "--unit", "1", "--sam")
     runs = sorted(path for path in (tmp_path / "a").iterdir() if not path.name.startswith("."))
     assert len(runs) == 2
-    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
     capsys.readouterr()
-    assert main(["sharpness", *map(str, runs), *more, "--csv"]) == 0
+    assert main(["sharpness", *map(str, runs), *LITTLE, "--csv"]) == 0
     frame = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert len(frame) == 6  # two steps of one run and one of the other, of the actor, on two kinds of data
     record = RunRecord.read(folder / "record.json")
@@ -511,12 +544,11 @@ def cloned(policy):
 
 def test_the_table_of_a_kept_report_is_that_of_a_fresh_one(small_file, tmp_path, capsys):
     folder = run(small_file, tmp_path)
-    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
     named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
     capsys.readouterr()
-    assert main(["sharpness", str(folder), *more, *named, "--save"]) == 0
+    assert main(["sharpness", str(folder), *LITTLE, *named, "--save"]) == 0
     fresh = capsys.readouterr().out
-    assert main(["sharpness", str(folder), *more]) == 0
+    assert main(["sharpness", str(folder), *LITTLE]) == 0
     assert capsys.readouterr().out == fresh
     found = reports_in(folder)[0]["data"]["corrupted"]["objectives"]["actor"]
     cells = next(line for line in fresh.splitlines() if line.startswith("corrupted  actor")).split()
@@ -533,8 +565,7 @@ def test_a_smallest_eigenvalue_that_was_not_reached_is_a_bound():
 
 def test_a_kept_report_is_not_that_of_other_data(small_file, tmp_path, capsys):
     folder = run(small_file, tmp_path, "--track-sharpness", "40")
-    more = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
-    assert main(["sharpness", str(folder), *more, "--dataset", "hopper-replay"]) == 4
+    assert main(["sharpness", str(folder), *LITTLE, "--dataset", "hopper-replay"]) == 4
     assert "the SHA-256 of hopper-replay is" in capsys.readouterr().err
 
 
@@ -629,3 +660,129 @@ def test_reports_that_are_none(tmp_path):
     (tmp_path / "sharpness.json").write_text('{"schema": 9, "reports": []}')
     with pytest.raises(IntegrityError, match="its schema is 9, and this version reads 1"):
         reports_in(tmp_path)
+    measured = {"sha256": "0", "activity": {}, "objectives": {"V": {"loss": 1.0}}}
+    whole = {"step": 1, **vars(EFFORT), "data": {"corrupted": measured, "clean": measured}}
+    (tmp_path / "sharpness.json").write_text(json.dumps({"schema": 1, "reports": [whole]}))
+    assert reports_in(tmp_path) == [whole]
+    broken = [
+        {name: value for name, value in whole.items() if name != "rows"},
+        {**whole, "probes": "8"},
+        {**whole, "data": []},
+        {**whole, "data": {"corrupted": measured}},
+        {**whole, "data": {"corrupted": measured, "clean": {**measured, "objectives": {"V": {}}}}},
+        {**whole, "data": {"corrupted": measured, "clean": {**measured, "objectives": []}}},
+        {**whole, "data": {"corrupted": {**measured, "activity": None}, "clean": measured}},
+    ]
+    for found in broken:
+        (tmp_path / "sharpness.json").write_text(json.dumps({"schema": 1, "reports": [found]}))
+        with pytest.raises(IntegrityError, match=r"sharpness\.json: no sharpness reports: "):
+            reports_in(tmp_path)
+
+
+LITTLE = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", "2"]
+"""EFFORT, as options."""
+
+
+def changed(folder, **files):
+    """A run's folder with other content in some files, under a manifest of its own."""
+
+    def write(temporary):
+        for path in folder.iterdir():
+            if path.name != "manifest.json":
+                (temporary / path.name).write_bytes(path.read_bytes())
+        for name, content in files.items():
+            (temporary / f"{name}.json").write_text(content)
+
+    publish(folder, write, replace=True)
+
+
+def test_a_kept_report_counts_that_is_of_the_end_of_a_sound_run(small_file, tmp_path, capsys):
+    folder = run(small_file, tmp_path / "a", "--track-sharpness", "20")
+    early, last = reports_in(folder)
+    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    changed(folder, sharpness=text_of([early, {**last, "rows": 7}]))  # one of other rows is none of these
+    capsys.readouterr()
+    assert main(["sharpness", str(folder), *LITTLE, *named, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["reports"] == [early, last]
+    record = json.loads((folder / "record.json").read_text())
+    record |= {"outcome": "diverged", "reason": "step 3: weights of actor are not finite", "score": None}
+    changed(folder, sharpness=text_of([last]), record=json.dumps({**record, "evaluation": None}))
+    assert main(["sharpness", str(folder), *LITTLE, "--csv"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("the run ended as 'diverged', and only one that is ok has networks\n")
+
+
+def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, capsys, monkeypatch):
+    folder = run(small_file, tmp_path / "a")
+    monkeypatch.setattr("corruptbench.sharpness.report_of_run", lambda *arguments: pytest.fail("it measures"))
+    for arguments, expected in (
+        ([folder, "missing"], "RUN missing: no run lies in missing or in results/missing"),
+        ([folder, folder], f"run {folder.name} is named twice"),
+        ([folder, "--env", "Hopper-v5"], "--env Hopper-v5 is for --dataset file:PATH: give that as well"),
+        ([folder, "--probes", "1"], "--probes is 1, allowed is 2 and above"),
+    ):
+        capsys.readouterr()
+        assert main(["sharpness", *map(str, arguments)]) == 2
+        assert capsys.readouterr() == ("", f"corruptbench sharpness: {expected}\n")
+
+
+def test_what_is_wrong_with_a_run_is_said_of_that_run(small_file, tmp_path, capsys, monkeypatch):
+    folder = run(small_file, tmp_path / "a")
+
+    def breaks(*arguments):
+        raise DataError("on clean data, V: a product with the Hessian is nan")
+
+    monkeypatch.setattr("corruptbench.sharpness.report_of_run", breaks)
+    capsys.readouterr()
+    assert main(["sharpness", str(folder)]) == 3
+    expected = f"RUN {folder}: on clean data, V: a product with the Hessian is nan"
+    assert capsys.readouterr() == ("", f"corruptbench sharpness: {expected}\n")
+
+
+def test_a_product_that_is_not_finite_is_told_with_its_loss_and_data(measured, monkeypatch):
+    monkeypatch.setattr(report, "hessian", lambda loss, weights: lambda v: math.nan * v)
+    with pytest.raises(DataError, match=r"^Q: a product with the Hessian is nan: only what is finite has a sharpness$"):
+        report.curvature(measured["iql"]["Q"], EFFORT)
+
+
+def test_a_report_is_kept_where_a_run_is_named_by_a_link_or_a_point(small_file, tmp_path, monkeypatch):
+    folder = run(small_file, tmp_path / "a")
+    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5", "--save"]
+    (tmp_path / "link").symlink_to(folder)
+    assert main(["sharpness", str(tmp_path / "link"), *LITTLE, *named]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert len(reports_in(folder)) == 1
+    monkeypatch.chdir(folder)
+    assert main(["sharpness", ".", *LITTLE, "--probes", "4", *named]) == 0
+    assert [found["probes"] for found in reports_in(folder)] == [4]
+    (folder / "curve.csv").write_text("changed\n")
+    with pytest.raises(IntegrityError):
+        keep(reports_in(folder)[0], folder)
+
+
+def test_the_figures_of_runs(small_file, tmp_path, capsys):
+    """The data that they saw have one of their own where they are others than the clean ones."""
+    folder = run(small_file, tmp_path / "a", "--track-sharpness", "40")
+    assert main(["sharpness", str(folder), *LITTLE, "--plot", str(tmp_path / "plots")]) == 0
+    names = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert names == [f"sharpness-{data}.{ending}" for data in ("clean", "corrupted") for ending in ("png", "svg")]
+    assert b"bc bc.batch_size" in (tmp_path / "plots" / "sharpness-clean.svg").read_bytes()
+    capsys.readouterr()
+    (tmp_path / "file").write_text("")
+    assert main(["sharpness", str(folder), *LITTLE, "--plot", str(tmp_path / "file")]) == 5
+    assert "--plot" in capsys.readouterr().err
+    (found,) = reports_in(folder)
+    same = {**found, "data": dict.fromkeys(("corrupted", "clean"), found["data"]["clean"])}
+    changed(folder, sharpness=text_of([same]))
+    assert main(["sharpness", str(folder), *LITTLE, "--plot", str(tmp_path / "one")]) == 0
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["sharpness-clean.png", "sharpness-clean.svg"]
+
+
+def test_runs_of_several_datasets_are_named_with_them(small_file, tmp_path):
+    record = RunRecord.read(run(small_file, tmp_path / "a") / "record.json")
+    other = dataclasses.replace(record, spec=dataclasses.replace(record.spec, dataset="file:other.hdf5"))
+    assert all(name.endswith("unit 0, file:small.hdf5") for name in run_names([record, other])[:1])
+    assert run_names([record, other])[1].endswith("unit 0, file:other.hdf5")
+    assert run_names([record])[0].endswith("unit 0")

@@ -36,10 +36,9 @@ LEVELS = (
         "links",
         "stopping",
         "resources",
-        "drawing",
         "bars",
     ),
-    ("store", "checkpoints", "registry", "versions", "settings"),
+    ("store", "checkpoints", "registry", "versions", "settings", "drawing"),
     ("spec", "records", "environments", "data", "corruptions", "algos", "assets", "configs", "leaderboard"),
     (
         "optimizers",

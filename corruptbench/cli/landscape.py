@@ -42,14 +42,16 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError("--3d draws the plane: give --plane and --plot DIR as well")
     settings = Settings(options.directions, options.episodes, options.radius, options.points, options.plane)
 
+    from corruptbench.drawing import write
     from corruptbench.landscape.figures import check_library, figures
     from corruptbench.landscape.report import text, to_json
     from corruptbench.registry import load_plugin
-    from corruptbench.store import pretty, write_file
+    from corruptbench.store import pretty, probe_writable
     from corruptbench.trained import trained_run
 
     if options.plot:
         check_library()
+        probe_writable(options.plot, "--plot")
     for path in options.plugin:
         load_plugin(path)
     runs = [trained_run(name, options.results, f"RUN {name}") for name in options.runs]
@@ -61,8 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         results=options.results,
         dataset=options.dataset,
     )
-    for picture in figures(found, settings, three=options.three) if options.plot else []:
-        for ending, content in (("svg", picture.svg), ("png", picture.png)):
-            write_file(options.plot / f"{picture.name}.{ending}", content)
-    print(pretty(to_json(found, settings)) if options.json else text(found, settings), end="")
+    print(pretty(to_json(found, settings)) if options.json else text(found, settings), end="", flush=True)
+    if options.plot:
+        write(options.plot, figures(found, settings, three=options.three))
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from corruptbench.cli.parser import Parser
 from corruptbench.cli.source import add_source_options, load_rows
-from corruptbench.errors import UsageError
+from corruptbench.errors import DataError, UsageError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,22 +20,28 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.bars import progress
     from corruptbench.registry import load_plugin
     from corruptbench.sharpness import Effort
-    from corruptbench.store import pretty
+    from corruptbench.store import pretty, probe_writable
     from corruptbench.tables.sharpness import reports_csv
+    from corruptbench.trained import require_once
 
-    effort = effort_of(options, Effort())
+    effort = Effort(options.rows, options.iterations, options.probes, options.directions)
+    if options.env and not options.dataset:
+        raise UsageError(f"--env {options.env} is for --dataset file:PATH: give that as well")
     for path in options.plugin:
         load_plugin(path)
     torch.set_num_threads(1)  # another number gives other last bits
-    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
+    if options.plot is not None:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
+        probe_writable(options.plot, "--plot")
     clean = load_rows(options).dataset() if options.dataset else None
+    runs = [asked(name, effort, clean, options) for name in options.run]
+    require_once(record.run_id for record, _ in runs)
     found = []
-    for name in progress(options.run, desc="sharpness", unit="run", leave=False):
-        record, reports = reports_of(name, effort, clean, options)
-        found.append((record, reports))
+    for record, reports in progress(runs, desc="sharpness", unit="run", leave=False):
+        found.append((record, reports()))
         if not (options.json or options.csv):
-            print(table(record, reports[-1]))
+            print(table(record, found[-1][1][-1]))
     if options.csv:
         print(reports_csv(found), end="")
     if options.json:
@@ -71,45 +77,50 @@ def build_parser() -> Parser:
     return parser
 
 
-def effort_of(options: argparse.Namespace, usual):  # type: ignore[no-untyped-def]
-    """The Effort that was asked for; raises UsageError for a number that makes no sense."""
-    asked = {name: getattr(options, name) for name in vars(usual)}
-    for name, value in asked.items():
-        if value < 1:
-            raise UsageError(f"--{name} is {value}, allowed is 1 and above")
-    return type(usual)(**asked)
+def asked(name: str, effort, clean, options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """A run's record, and a call for its reports: those that it has, or with the one that is made then.
 
-
-def reports_of(name: str, effort, clean, options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """A run's record and its reports: those it has, or the one that is made now."""
+    Raises UsageError before anything is measured for a run that has none and can have none.
+    """
     from corruptbench.corrupting import check_clean
     from corruptbench.records import RECORD, RunRecord
     from corruptbench.sharpness import keep, report_of_run, reports_in
     from corruptbench.trained import run_folder, trained_run
 
-    folder = run_folder(name, options.results, f"RUN {name}")
-    reports = reports_in(folder)
-    if reports and all(reports[-1][key] == value for key, value in vars(effort).items()):
-        record = RunRecord.read(folder / RECORD)
+    where = f"RUN {name}"
+    folder = run_folder(name, options.results, where)
+    record = RunRecord.read(folder / RECORD)
+    kept = [found for found in reports_in(folder) if all(found[key] == value for key, value in vars(effort).items())]
+    if record.outcome == "ok" and kept and kept[-1]["step"] == record.spec.steps:
         if clean is not None:
             check_clean(clean, record.spec)
-        return record, reports
-    run = trained_run(name, options.results, f"RUN {name}")
-    report = report_of_run(run, options.results, effort, clean)
-    if options.save:
-        keep(report, folder)
-    return run.record, [report]
+        return record, lambda: kept
+    run = trained_run(name, options.results, where)
+
+    def measured():  # type: ignore[no-untyped-def]
+        try:
+            report = report_of_run(run, options.results, effort, clean)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+        if options.save:
+            keep(report, folder)
+        return [*kept, report]
+
+    return record, measured
 
 
 def draw(found, folder: Path) -> None:  # type: ignore[no-untyped-def]
-    """The rises on the data that runs saw, and on clean data where these are others."""
-    from corruptbench.sharpness.plot import drawn, write
+    """The rises on clean data, and on the data that runs saw where these are others for one of them."""
+    from corruptbench.drawing import write
+    from corruptbench.sharpness.plot import drawn
     from corruptbench.tables.labels import run_names
 
     names = run_names([record for record, _ in found])
     reports = {name: runs[-1] for name, (_, runs) in zip(names, found, strict=True)}
-    pictures = [drawn(reports, data) for data in ("corrupted", "clean")]
-    for path in write(folder, pictures):
+    several = any(
+        report["data"]["corrupted"]["sha256"] != report["data"]["clean"]["sha256"] for report in reports.values()
+    )
+    for path in write(folder, [drawn(reports, data) for data in ("corrupted", "clean") if several or data == "clean"]):
         print(path, file=sys.stderr)
 
 

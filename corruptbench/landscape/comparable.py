@@ -1,12 +1,11 @@
 """What runs must share so that their surfaces can be compared."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from corruptbench.environments import environment, make, spelling
 from corruptbench.errors import DataError, UsageError
 from corruptbench.landscape.directions import widths
-from corruptbench.trained import Trained
+from corruptbench.trained import Trained, require_once
 from corruptbench.types import Environment
 
 
@@ -24,9 +23,7 @@ def common_environment(runs: Sequence[Trained]) -> Environment:
                 f"run {record.run_id} is scored in {record.spec.environment.id} and run {first.run_id} in {env.id}, "
                 "and returns of one environment, with one reference, are compared"
             )
-    twice = [run_id for run_id, count in Counter(run.record.run_id for run in runs).items() if count > 1]
-    if twice:
-        raise UsageError(f"run {twice[0]} is named twice")
+    require_once(run.record.run_id for run in runs)
     supplied = (env.reference_min, env.reference_max) if env.references_supplied else (None, None)
     try:
         known = environment(spelling(env), *supplied)

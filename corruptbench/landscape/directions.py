@@ -78,6 +78,8 @@ def widths(state: State, groups: Sequence[str], where: str) -> dict[str, tuple[i
     """
     found = {}
     for group in groups:
+        if group not in state:
+            raise UsageError(f"{where}: its networks are {', '.join(sorted(state))}, and there is no {group!r} to move")
         params = state[group]
         shapes = [tuple(p.shape) for p in params]
         pairs = list(zip(shapes[::2], shapes[1::2], strict=False))

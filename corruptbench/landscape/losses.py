@@ -6,14 +6,12 @@ import numpy as np
 import torch
 
 from corruptbench.algos.agent import Agent, Objective, State
-from corruptbench.batches import measured_rows
+from corruptbench.batches import MEASURED_ROWS, measured_rows
 from corruptbench.errors import Diverged, UsageError, unknown
 from corruptbench.landscape.surface import Measure
 from corruptbench.train import Normalisation, Policy
 from corruptbench.types import Batch, TransitionDataset
 
-ROWS = 4096
-"""Transitions of the batch."""
 CRITIC = "critic"
 """The group that algorithms with critics have them in."""
 
@@ -31,7 +29,7 @@ def objective_of(agent: Agent, name: str | None) -> Objective:
 
 def fixed_batch(dataset: TransitionDataset, normalisation: Normalisation) -> Batch:
     """The rows of a dataset that measurements are made on, as the run's networks see them."""
-    return normalisation.batch(dataset, measured_rows(len(dataset), ROWS))
+    return normalisation.batch(dataset, measured_rows(len(dataset), MEASURED_ROWS))
 
 
 def loss_of(model: Policy, objective: Objective, batch: Batch) -> Measure:
@@ -46,7 +44,7 @@ def loss_of(model: Policy, objective: Objective, batch: Batch) -> Measure:
     def measure(states: Sequence[State]) -> list[float]:
         found = [float(objective.loss(state[objective.group], batch, targets)[0]) for state in states]
         if not np.isfinite(found).all():
-            raise Diverged(f"the loss of {objective.name} is not finite there: a smaller --radius stays nearer")
+            raise Diverged(f"the loss of {objective.name} is not finite")
         return found
 
     return measure

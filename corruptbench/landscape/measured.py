@@ -10,7 +10,7 @@ from corruptbench.algos.agent import State
 from corruptbench.bars import progress
 from corruptbench.corrupting import data_of
 from corruptbench.data import load
-from corruptbench.errors import UsageError
+from corruptbench.errors import Diverged, UsageError
 from corruptbench.evaluate import FINAL_EPISODES
 from corruptbench.landscape.comparable import common_environment, require_same
 from corruptbench.landscape.losses import fixed_batch, loss_of, objective_of
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST = {"directions": 100, "episodes": FINAL_EPISODES, "points": 50}
 """Largest numbers; a plane has (2 points + 1)^2 points."""
-LARGEST_RADIUS = 10.0
+SMALLEST_RADIUS, LARGEST_RADIUS = 1e-6, 10.0
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Settings:
         for name, most in MOST.items():
             if not 1 <= getattr(self, name) <= most:
                 raise UsageError(f"--{name} is {getattr(self, name)}, allowed is 1 to {most}")
-        if not 0 < self.radius <= LARGEST_RADIUS:
-            raise UsageError(f"--radius is {self.radius:g}, allowed is above 0 and up to {LARGEST_RADIUS:g}")
+        if not SMALLEST_RADIUS <= self.radius <= LARGEST_RADIUS:
+            raise UsageError(f"--radius is {self.radius:g}, allowed is {SMALLEST_RADIUS:g} to {LARGEST_RADIUS:g}")
 
     @property
     def grid(self) -> Grid:
@@ -127,12 +127,20 @@ def _batches(run: Trained, env: Environment, results: Path, dataset: str | None)
 def _surface(what: str, state: State, groups: Sequence[str], settings: Settings, measure: Measure) -> Surface:
     """Lines and, if asked for, the plane; says first how long it will take, by the time of the point at w."""
     begin = time.perf_counter()
-    (center,) = measure([state])
+    try:
+        (center,) = measure([state])
+    except Diverged as error:
+        raise Diverged(f"{what}, at the run's own weights: {error}") from error
     seconds = settings.count * (time.perf_counter() - begin)
     log.info("%s: %d points, about %s", what, settings.count, _duration(seconds))
     with progress(total=settings.count, initial=1, unit="point", leave=False) as bar:
-        found = lines(state, groups, settings.grid, settings.directions, center, measure, bar.update)
-        return Surface(found, plane(state, groups, settings.grid, measure, bar.update) if settings.plane else None)
+        try:
+            found = lines(state, groups, settings.grid, settings.directions, center, measure, bar.update)
+            return Surface(found, plane(state, groups, settings.grid, measure, bar.update) if settings.plane else None)
+        except Diverged as error:
+            raise Diverged(
+                f"{what}, within the radius {settings.radius:g}: {error}; a smaller one stays nearer"
+            ) from error
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,8 @@ from corruptbench.sharpness.problem import Loss, Problem
 Product = Callable[[Tensor], Tensor]
 """v ``(P,)`` -> H v ``(P,)``."""
 
+ROUNDING = 8
+"""How many units of rounding a product with the Hessian may be off by, beside the largest eigenvalue."""
 CHECKED_ROWS = 4
 """Of the Fisher matrix: their gradients are also taken one by one."""
 
@@ -40,9 +42,8 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, found: Sequence[float]) -> "Estimate":
-        """Of one vector the error is 0, for want of a better one."""
-        spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
-        return cls(float(np.mean(found)), spread / math.sqrt(len(found)))
+        """Of two vectors or more."""
+        return cls(float(np.mean(found)), float(np.std(found, ddof=1)) / math.sqrt(len(found)))
 
 
 def hessian(loss: Loss, weights: Tensor) -> Product:
@@ -63,14 +64,16 @@ def signs(number: int, like: Tensor) -> Tensor:
 def extremes(product: Product, start: Tensor, steps: int) -> tuple[Eigenvalue, Eigenvalue]:
     """Smallest and largest eigenvalue by Lanczos' method from ``start`` ``(P,)``, with full reorthogonalisation.
 
+    Products are taken in the type of ``start``, all else in float64: lengths and sums of so many terms need it.
     Source: Golub & Van Loan, Matrix Computations, 4th ed., section 10.1. Raises DataError for a product that is not
     finite.
     """
-    basis = [start / start.norm()]
+    rounding = ROUNDING * torch.finfo(start.dtype).eps
+    basis = [start.double() / start.double().norm()]
     diagonal: list[float] = []
     beside: list[float] = []
     while True:
-        found = product(basis[-1])
+        found = product(basis[-1].to(start.dtype)).double()
         diagonal.append(float(found.dot(basis[-1])))
         if not math.isfinite(diagonal[-1]):
             raise DataError(f"a product with the Hessian is {diagonal[-1]}: only what is finite has a sharpness")
@@ -78,13 +81,12 @@ def extremes(product: Product, start: Tensor, steps: int) -> tuple[Eigenvalue, E
         for _ in range(2):  # once leaves what rounding made of it
             found = found - known.T @ (known @ found)
         length = float(found.norm())
-        if len(diagonal) == min(steps, len(start)) or length <= 1e-7 * max(map(abs, diagonal)):
+        if len(diagonal) == min(steps, len(start)) or length <= rounding * max(map(abs, [*diagonal, *beside])):
             break
         beside.append(length)
         basis.append(found / length)
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
-    rounding = torch.finfo(start.dtype).eps * np.abs(values).max()
-    residuals = np.maximum(length * np.abs(vectors[-1]), rounding)
+    residuals = np.maximum(length * np.abs(vectors[-1]), rounding * np.abs(values).max())
     ends = [Eigenvalue(float(values[i]), float(residuals[i])) for i in (0, -1)]
     return ends[0], ends[1]
 
@@ -104,7 +106,7 @@ def fisher_trace(problem: Problem) -> float:
     slowly = torch.stack([_squared_length(problem.row(number)) for number in checked])
     if problem.inputs is not None:
         quickly = squared_lengths(problem, problem.inputs)
-        if torch.allclose(quickly[: len(checked)], slowly, rtol=1e-3, atol=0):
+        if torch.allclose(quickly[: len(checked)], slowly, rtol=1e-3, atol=1e-3 * float(slowly.mean())):
             return float(quickly.mean(dtype=torch.float64))
     others = [_squared_length(problem.row(number)) for number in range(len(checked), problem.rows)]
     return float(torch.stack([*slowly, *others]).mean(dtype=torch.float64))

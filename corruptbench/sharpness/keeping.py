@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.errors import IntegrityError, UsageError
-from corruptbench.sharpness.report import SCHEMA
-from corruptbench.store import MANIFEST, pretty, publish, read_json
+from corruptbench.sharpness.report import SCHEMA, Effort
+from corruptbench.store import MANIFEST, check_manifest, pretty, publish, read_json
 
 SHARPNESS = "sharpness.json"
 MOST = 50
@@ -35,13 +35,28 @@ def reports_in(folder: Path) -> list[dict[str, Any]]:
         if found["schema"] != SCHEMA:
             raise IntegrityError(f"{path}: its schema is {found['schema']!r}, and this version reads {SCHEMA}")
         reports: list[dict[str, Any]] = sorted(found["reports"], key=lambda report: report["step"])
+        for report in reports:
+            _check(report)
         return reports
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{path}: no sharpness reports: {error}") from error
 
 
+def _check(report: dict[str, Any]) -> None:
+    """Raises KeyError, TypeError or AttributeError for what a reader would miss."""
+    numbers = [report[name] for name in vars(Effort())]
+    for data in ("corrupted", "clean"):
+        measured = report["data"][data]
+        numbers += [len(measured["sha256"]), len(measured["activity"])]
+        numbers += [found["loss"] for found in measured["objectives"].values()]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError(f"among its numbers are {numbers}")
+
+
 def keep(report: dict[str, Any], folder: Path) -> None:
-    """Adds a report to a finished run's folder, in place of one of the same step."""
+    """Adds a report to a finished run's folder, in place of one of the same step; raises IntegrityError."""
+    folder = folder.resolve()  # of a link what it leads to
+    check_manifest(folder)
     reports = [*(other for other in reports_in(folder) if other["step"] != report["step"]), report]
 
     def write(temporary: Path) -> None:

@@ -1,7 +1,6 @@
 """The rise of every loss with the radius, for the runs compared, as PNG and SVG."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from corruptbench.drawing import Picture, legend, panels, picture, plain_numbers, rows_of, styles
@@ -33,14 +32,3 @@ def drawn(reports: Mapping[str, Report], data: str) -> Picture:
     title = f"SAM sharpness on {data} data"
     text = f"{title}: the rise of {', '.join(names)} along the gradient, for {', '.join(reports)}"
     return picture(f"sharpness-{data}", title, text, (7.2, 2.6 * rows_of(len(names)) + 0.8), draw)
-
-
-def write(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
-    """Both files of each picture, in a folder that is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        folder / f"{p.name}.{kind}": content for p in pictures for kind, content in (("svg", p.svg), ("png", p.png))
-    }
-    for path, content in files.items():
-        path.write_bytes(content)
-    return list(files)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from corruptbench.algos.agent import Agent, State
 from corruptbench.algos.networks import PLAIN, Kind, Params, flatten, unflatten
-from corruptbench.types import Batch
+from corruptbench.types import Batch, TransitionDataset
 
 COMMON = "common"
 """The loss that is the same for all algorithms with critics, whose own losses differ in curvature by construction."""
@@ -70,6 +70,15 @@ def _objective(agent: Agent, batch: Batch, name: str, targets: Any) -> tuple[str
 def _common(agent: Agent, batch: Batch, y: Tensor) -> tuple[str, Callable[[Params], Tensor]]:
     """mean_k mean (y - Q_k(s, a))^2."""
     return "critic", lambda params: (y - agent.q_values(params, batch.observations, batch.actions)).square().mean()
+
+
+def has_critics(state: State, dataset: TransitionDataset) -> bool:
+    """Whether there is a group ``critic`` of networks side by side that take [s, a] and put out one value."""
+    if "critic" not in state:
+        return False
+    first, last = state["critic"][0], state["critic"][-1]
+    inputs = dataset.observations.shape[1] + dataset.actions.shape[1]
+    return first.ndim == 3 and first.shape[-2] == inputs and last.shape[-1] == 1
 
 
 def inputs_of(params: Params, batch: Batch) -> Tensor | None:

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from corruptbench.algos.agent import State
-from corruptbench.batches import measured_rows
+from corruptbench.batches import MEASURED_ROWS, measured_rows
 from corruptbench.corrupting import data_of
-from corruptbench.errors import DataError
+from corruptbench.errors import DataError, UsageError
 from corruptbench.resources import keep_freed_memory
 from corruptbench.sharpness.activity import activity
 from corruptbench.sharpness.curvature import Eigenvalue, Estimate, extremes, fisher_trace, hessian, signs, trace
-from corruptbench.sharpness.problem import Problem, problems
+from corruptbench.sharpness.problem import Problem, has_critics, problems
 from corruptbench.sharpness.rise import (
     ADAPTIVE_RADII,
     AVERAGE_RADII,
@@ -37,12 +37,21 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work goes into a report; ``corruptbench bench sharpness`` says how long the defaults take."""
+    """How much work goes into a report; ``corruptbench bench sharpness`` says how long the defaults take.
 
-    rows: int = 4096  # of the dataset, the same for every run on it
+    Raises UsageError for numbers that leave nothing to measure, or no standard error.
+    """
+
+    rows: int = MEASURED_ROWS  # of the dataset, the same for every run on it
     iterations: int = 12  # of Lanczos
     probes: int = 8  # of Hutchinson
     directions: int = 4  # of average sharpness
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = 2 if name in ("probes", "directions") else 1
+            if value < least:
+                raise UsageError(f"--{name} is {value}, allowed is {least} and above")
 
 
 Data = Mapping[str, TransitionDataset]
@@ -60,19 +69,22 @@ def report_of_run(
 def report_of(model: Policy, step: int, data: Data, effort: Effort) -> dict[str, Any]:
     """The measures after ``step`` steps by data, objective and name, as JSON.
 
-    Where there are critics, the common loss is their mean squared error to y = r + gamma (1 - d) V(s'), with
+    Where there are critics of s and a, the common loss is their mean squared error to y = r + gamma (1 - d) V(s'), with
     V(s') = min_k Q_k(s', pi(s')) and gamma of the clean dataset's surrogate. Raises DataError for weights at which a
     measure is not finite.
     """
     keep_freed_memory()
-    surrogate = surrogate_for(data["clean"]) if "critic" in model.state else None
+    surrogate = surrogate_for(data["clean"]) if has_critics(model.state, data["clean"]) else None
     found: dict[str, Any] = {"schema": SCHEMA, "step": step, **vars(effort), "data": {}}
     for name, dataset in data.items():
         twin = next((other for other in found["data"] if data[other].sha256 == dataset.sha256), None)
         if twin:
             found["data"][name] = found["data"][twin]
         else:
-            measured = _measured(model, dataset, surrogate, effort)
+            try:
+                measured = _measured(model, dataset, surrogate, effort)
+            except DataError as error:
+                raise DataError(f"on {name} data, {error}") from error
             _check_finite(measured, f"on {name} data")
             found["data"][name] = {"sha256": dataset.sha256, **measured}
     return found
@@ -129,7 +141,10 @@ def slopes(problem: Problem, effort: Effort) -> dict[str, Any]:
 def curvature(problem: Problem, effort: Effort) -> dict[str, Any]:
     """Extreme eigenvalues and trace of the Hessian, trace of the empirical Fisher matrix."""
     product = hessian(problem.loss, problem.weights)
-    lowest, highest = extremes(product, signs(0, problem.weights), effort.iterations)
+    try:
+        lowest, highest = extremes(product, signs(0, problem.weights), effort.iterations)
+    except DataError as error:
+        raise DataError(f"{problem.name}: {error}") from error
     return {
         "eigenvalue_max": _named(highest),
         "eigenvalue_min": _named(lowest),

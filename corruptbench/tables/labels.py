@@ -45,8 +45,9 @@ def run_name(record: RunRecord) -> str:
 
 
 def run_names(records: Sequence[RunRecord]) -> list[str]:
-    """The name of each run, with the run's id where two would be called the same."""
-    found = [run_name(record) for record in records]
+    """The name of each run, with its dataset where there are several and its id where two would be called the same."""
+    several = len({record.spec.dataset for record in records}) > 1
+    found = [run_name(record) + f", {record.spec.dataset}" * several for record in records]
     return [
         name if found.count(name) == 1 else f"{name}, {record.run_id}"
         for name, record in zip(found, records, strict=True)
