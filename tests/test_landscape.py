@@ -29,11 +29,13 @@ from corruptbench.landscape.figures import figures
 from corruptbench.landscape.losses import fixed_batch, loss_of, objective_of
 from corruptbench.landscape.measured import Measured, Settings, _surface
 from corruptbench.landscape.report import interval, text
-from corruptbench.landscape.surface import Grid, Lines, Surface, lines, plane
+from corruptbench.landscape.surface import Grid, Lines, Surface, lines, mean_return, plane
+from corruptbench.optimizers import optimizer_for
+from corruptbench.population import Population
 from corruptbench.registry import ALGORITHMS
 from corruptbench.rng import stream
 from corruptbench.tables.stats import t_interval
-from corruptbench.train import Normalisation, Policy
+from corruptbench.train import Learner, Normalisation, Policy
 from corruptbench.trained import trained_run
 
 HOPPER = environment("Hopper-v5")
@@ -374,11 +376,39 @@ def test_a_folder_for_plots_that_is_a_file_is_refused_before_anything_is_measure
 def test_episodes_are_the_same_however_many_are_stepped_together(finished, monkeypatch):
     model = trained_run(str(finished["iql"]), finished["iql"].parent, "RUN").model
     states = [moved(model.state, (a, direction(model.state, ["actor"], 0))) for a in (-0.3, 0.0, 0.3)]
-    whole = surface.mean_return(model, HOPPER, 3)(states)
+    whole = mean_return(model, HOPPER, 3)(states)
     monkeypatch.setattr(surface, "AT_ONCE", 6)  # two states at once, then one
-    assert surface.mean_return(model, HOPPER, 3)(states) == whole
+    assert mean_return(model, HOPPER, 3)(states) == whole
     monkeypatch.setattr(surface, "AT_ONCE", 1)  # fewer than a state has
-    assert surface.mean_return(model, HOPPER, 3)(states) == whole
+    assert mean_return(model, HOPPER, 3)(states) == whole
+
+
+@pytest.mark.parametrize("name", ["bc", "iql", "riql"])
+def test_a_run_in_a_population_has_the_surfaces_that_it_has_alone(name):
+    data, settings = random_dataset(do=11, da=3), Settings(directions=2, points=2, plane=True)
+
+    def begun(seed):
+        agent = ALGORITHMS.get(name)(hidden=(6, 5), batch_size=16)
+        return Learner(
+            agent, optimizer_for(agent, "sam"), data, seed=seed, steps=20, engine="eager", dtype=torch.float64
+        )
+
+    def surfaces(learner):
+        state = {group: [p.float() for p in params] for group, params in learner.state.items()}
+        model = Policy(learner.agent, state, learner.normalisation)
+        objective = objective_of(model.agent, "actor")
+        loss = loss_of(model, objective, fixed_batch(data, model.normalisation))
+        measures = ((mean_return(model, HOPPER, 2), model.agent.acting), (loss, [objective.group]))
+        return [_surface("", model.state, groups, settings, measure) for measure, groups in measures]
+
+    members = [begun(3), begun(4)]
+    Population(members, engine="eager").advance(20)
+    alone = begun(4)
+    alone.advance(20)
+    for one, other in zip(surfaces(members[1]), surfaces(alone), strict=True):
+        assert one.lines.values == pytest.approx(other.lines.values, rel=1e-4)
+        assert one.plane == pytest.approx(other.plane, rel=1e-4)
+    assert surfaces(members[0])[1].lines.values != pytest.approx(surfaces(alone)[1].lines.values, rel=1e-4)
 
 
 def test_where_a_value_is_not_finite_is_said():
