@@ -5,6 +5,7 @@ Everything comes from leaderboard/records, records and their sharpness reports, 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flatness_figures import learners_picture, scatter
@@ -60,6 +61,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     runs, everything = suite_runs(records, "tiny"), study_runs(records)
     found = {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
     found |= {"means": means_table(runs), "drops": drops_table(runs), "slopes": slope_table(runs)}
+    found["lengths"] = lengths_table(runs)
     for data in DATA:
         found[f"sharper-{data}"] = ratio_table(corrupted_and_clean(runs), data)
         found[f"ratios-{data}"] = ratio_table(paired(runs), data)
@@ -238,6 +240,25 @@ def slope_table(runs: Sequence[Run], data: str = "corrupted") -> str:
             cells = [f"{100 * float(np.median(each)):.0f} %" if each else "-" for each in shares]
             lines += [f"| {algo} | {name} | {' | '.join(cells)} |"] * bool(reports)
     return "\n".join(lines)
+
+
+def lengths_table(runs: Sequence[Run], data: str = "corrupted") -> str:
+    """How long a step in a random direction must be to raise the loss as far as SAM's does, on average: plain runs.
+
+    The mean rise grows with the square of the length, rho^2 trace / (2 P), and is measured at a tenth of the weights.
+    """
+    lines = ["| | " + " | ".join(OWN) + " |", "|---|" + "---:|" * len(OWN)]
+    for algo in ALGORITHMS:
+        plain = [run.report["data"][data]["objectives"] for run in runs if run.report and run.learner == algo]
+        cells = [[steps_alike(report[loss]) for report in plain if loss in report] for loss in OWN]
+        shown = [f"{np.median(each):.1f} ({min(each):.1f} to {max(each):.1f})" if each else "-" for each in cells]
+        lines += [f"| {algo} | {' | '.join(shown)} |"] * bool(plain)
+    return "\n".join(lines)
+
+
+def steps_alike(found: Mapping[str, Any]) -> float:
+    """The length of a random step with the mean rise of SAM's at rho 0.05."""
+    return 0.1 * found["weight_norm"] * math.sqrt(found["sam"]["0.05"] / found["average_relative"]["0.1"]["value"])
 
 
 def amount(runs: Sequence[Run]) -> str:

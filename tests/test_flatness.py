@@ -340,6 +340,16 @@ def test_the_share_of_the_slope(flatness):
     ]
 
 
+def test_how_long_a_random_step_is_that_rises_as_sams_does(flatness):
+    """A tenth of 50 rises by 4, and SAM's step by 36: three tenths do."""
+    runs = [run(flatness, "iql", "none", unit, 0.0, 4.0) for unit in (0, 1)]
+    runs += [run(flatness, "iql+sam", "none", 0, 0.0, 4.0)]
+    for each, rise in zip(runs, (36.0, 144.0, 1.0), strict=True):
+        found = each.report["data"]["corrupted"]["objectives"]["V"]
+        found |= {"weight_norm": 50.0, "sam": {"0.05": rise}}
+    assert flatness.lengths_table(runs).splitlines()[2:] == ["| iql | 22.5 (15.0 to 30.0) | - | - |"]
+
+
 def test_where_runs_were_made(flatness):
     runs = [run(flatness, "iql", "none", unit, 0.0)._replace(made=made) for unit, made in enumerate("aab")]
     runs += [run(flatness, "iql+wd", "none", 0, 0.0)._replace(made="b")]
