@@ -8,6 +8,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -371,6 +372,29 @@ def test_a_folder_for_plots_that_is_a_file_is_refused_before_anything_is_measure
     code, out, err = landscape(capsys, finished["iql"], *FEW, "--plot", tmp_path / "plots")
     assert (code, out) == (5, "")
     assert err == f"corruptbench landscape: --plot {tmp_path / 'plots'}: cannot be written to: File exists\n"
+
+
+def test_the_loss_of_a_run_whose_data_had_episodes_dropped(small_file, tmp_path, capsys):
+    path, out = tmp_path / "bad.hdf5", tmp_path / "out"
+    path.write_bytes(small_file.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["rewards"][5] = np.nan
+    usual = ["--corrupt", "none", "--dataset", f"file:{path}", "--env", "Hopper-v5", "--on-nonfinite", "drop-episode"]
+    own = ["--algo", "bc", "--bc.hidden", "8", "--engine", "eager", "--steps", "10", "--no-score", "--out", str(out)]
+    assert main(["run", *usual, *own]) == 0
+    asked = [
+        *next(out.iterdir()).parent.glob("[!.]*"),
+        *FEW,
+        "--loss",
+        "--objective",
+        "actor",
+        "--dataset",
+        f"file:{path}",
+    ]
+    assert landscape(capsys, *asked)[0] == 3
+    code, printed, _ = landscape(capsys, *asked, "--on-nonfinite", "drop-episode")
+    assert code == 0
+    assert "loss of actor on clean data" in printed
 
 
 def test_episodes_are_the_same_however_many_are_stepped_together(finished, monkeypatch):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corruptbench.cli.parser import Parser
+from corruptbench.cli.source import add_on_nonfinite
 from corruptbench.errors import UsageError
 
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--loss", action="store_true", help="the loss of the critics as well")
     parser.add_argument("--objective", metavar="NAME", help="with --loss: of this objective instead, as V or actor")
     parser.add_argument("--dataset", help="with --loss: file:PATH of the data, which a record names without its folder")
+    add_on_nonfinite(parser)
     parser.add_argument("--plugin", type=Path, action="append", default=[], help="Python file that the runs need")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write figures there, as SVG and PNG (extra report)")
     parser.add_argument("--3d", dest="three", action="store_true", help="with --plot and --plane: reliefs as well")
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         objective=options.objective,
         results=options.results,
         dataset=options.dataset,
+        on_nonfinite=options.on_nonfinite,
     )
     print(pretty(to_json(found, settings)) if options.json else text(found, settings), end="", flush=True)
     if options.plot:

@@ -14,13 +14,18 @@ NAMES = "a shipped dataset, d4rl:ID, d4rl:PATH, minari:ID, or file:PATH"
 def add_source_options(parser: argparse._ActionsContainer) -> None:
     """What says how a dataset is read: for ``data`` and ``corrupt``, as in ``run``."""
     parser.add_argument("--env", help="the environment it belongs to (default: that of our table; a file: needs it)")
+    add_on_nonfinite(parser)
+    parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
+
+
+def add_on_nonfinite(parser: argparse._ActionsContainer) -> None:
+    """What becomes of episodes with values that are not finite."""
     parser.add_argument(
         "--on-nonfinite",
         choices=("refuse", "drop-episode"),
         default="refuse",
         help="drop-episode drops whole episodes with NaN or Inf",
     )
-    parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
 
 
 def add_plugin_timeout(parser: argparse._ActionsContainer) -> None:

@@ -85,6 +85,7 @@ def measure(
     objective: str | None = None,
     results: Path = Path("results"),
     dataset: str | None = None,
+    on_nonfinite: str = "refuse",
 ) -> list[Measured]:
     """The reward surface of each run's policy, and with ``loss`` the loss surface of an objective of its networks.
 
@@ -96,7 +97,7 @@ def measure(
     require_same(runs, [run.model.agent.acting for run in runs])
     wanted = [objective_of(run.model.agent, objective) for run in runs] if loss else []
     require_same(runs if loss else [], [(found.group,) for found in wanted])
-    batches = [_batches(run, env, results, dataset) if loss else {} for run in runs]
+    batches = [_batches(run, env, results, dataset, on_nonfinite) if loss else {} for run in runs]
 
     found = []
     for i, (run, name) in enumerate(zip(runs, run_names([run.record for run in runs]), strict=True)):
@@ -110,14 +111,14 @@ def measure(
     return found
 
 
-def _batches(run: Trained, env: Environment, results: Path, dataset: str | None) -> dict[str, Batch]:
+def _batches(run: Trained, env: Environment, results: Path, dataset: str | None, on_nonfinite: str) -> dict[str, Batch]:
     """The fixed batch of what a run was trained on, and of the clean data where those are others."""
     if dataset is None and run.record.spec.dataset.startswith("file:"):
         raise UsageError(
             f"--loss: run {run.record.run_id} was trained on {run.record.spec.dataset}, and its record does not know "
             "the folder: give --dataset file:PATH"
         )
-    named = load(dataset, env) if dataset else None
+    named = load(dataset, env, on_nonfinite=on_nonfinite) if dataset else None
     clean, corrupted = data_of(run.record.spec, results, named)
     found = {"corrupted": corrupted.dataset} if corrupted.dataset.sha256 != clean.sha256 else {}
     found["clean"] = clean
