@@ -46,7 +46,7 @@ COLUMNS = (*((loss, loss, ALGORITHMS) for loss in LOSSES), ("actor of bc", "acto
 OWN = LOSSES[:-1]
 """What is trained, without the loss that is common to all critics."""
 NONE = "No runs yet of the same units."
-NOTHING = "No runs yet but those that `tiny` has."
+NOTHING = "No runs yet but those that `flatness` has."
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     """The page's tables by their markers."""
-    runs, everything = suite_runs(records, "tiny"), study_runs(records)
+    runs, everything = suite_runs(records, "flatness"), study_runs(records)
     found = {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
     found |= {"means": means_table(runs), "drops": drops_table(runs), "slopes": slope_table(runs)}
     found["lengths"] = lengths_table(runs)
@@ -85,7 +85,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def pictures(records: Sequence[RunRecord]) -> list[Picture]:
-    runs, everything = suite_runs(records, "tiny"), study_runs(records)
+    runs, everything = suite_runs(records, "flatness"), study_runs(records)
     shared = of_common_units(everything)
     stages = {run.learner: stage for stage in STAGES for run in suite_runs(records, f"flatness-{stage}")}
     stages |= {name: kind for algo in ALGORITHMS for name, kind in ((algo, "plain"), (f"{algo}+sam", "sam"))}
@@ -233,7 +233,7 @@ def slope_table(runs: Sequence[Run], data: str = "corrupted") -> str:
         SHOWN: lambda found: 0.01 * found["weight_norm"] * found["gradient_norm"] / found["sam_relative"]["0.01"],
     }
     lines = ["| | | " + " | ".join(LOSSES) + " |", "|---|---|" + "---:|" * len(LOSSES)]
-    for algo in ALGORITHMS:
+    for algo in dict.fromkeys(run.algo for run in runs):
         reports = [run.report["data"][data]["objectives"] for run in runs if run.report and run.algo == algo]
         for name, share in kinds.items():
             shares = [[share(report[loss]) for report in reports if loss in report] for loss in LOSSES]
@@ -248,7 +248,7 @@ def lengths_table(runs: Sequence[Run], data: str = "corrupted") -> str:
     The mean rise grows with the square of the length, rho^2 trace / (2 P), and is measured at a tenth of the weights.
     """
     lines = ["| | " + " | ".join(OWN) + " |", "|---|" + "---:|" * len(OWN)]
-    for algo in ALGORITHMS:
+    for algo in dict.fromkeys(run.algo for run in runs):
         plain = [run.report["data"][data]["objectives"] for run in runs if run.report and run.learner == algo]
         cells = [[steps_alike(report[loss]) for report in plain if loss in report] for loss in OWN]
         shown = [f"{np.median(each):.1f} ({min(each):.1f} to {max(each):.1f})" if each else "-" for each in cells]
@@ -377,12 +377,12 @@ def surface_table(runs: Sequence[Run], surfaces: Mapping[str, Surface]) -> str:
 
 def explained_table(runs: Sequence[Run], data: str = "corrupted") -> str:
     """How much of the variance of each measure's logarithm within cells is that of SAM's mean and the plain one's."""
-    runs = [run for run in runs if run.algo in ALGORITHMS]
-    lines = ["| | " + " | ".join(LOSSES) + " |", "|---|" + "---:|" * len(LOSSES)]
+    lines = ["| | " + " | ".join(heading for heading, _, _ in COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for measure in [*MEASURES, *BESIDE]:
         cells = []
-        for loss in LOSSES:
-            points, left = (centred(runs, data, loss, measure, apart=apart) for apart in (False, True))
+        for _, loss, algorithms in COLUMNS:
+            own = [run for run in runs if run.algo in algorithms]
+            points, left = (centred(own, data, loss, measure, apart=apart) for apart in (False, True))
             whole, rest = (sum(point.x**2 for point in each) for each in (points, left))
             cells.append(f"{100 * (1 - rest / whole):.0f} %" if whole else "-")
         lines.append(f"| {measure} | {' | '.join(cells)} |")

@@ -124,7 +124,7 @@ def of_common_units(runs: Sequence[Run]) -> list[Run]:
 
 def study_runs(records: Sequence[RunRecord]) -> list[Run]:
     """The runs of IQL and RIQL of all stages on ``none`` and ``obs-adv``, each once."""
-    stages = ["tiny", *(f"flatness-{stage}" for stage in STAGES)]
+    stages = ["flatness", *(f"flatness-{stage}" for stage in STAGES)]
     runs = [run for name in stages for run in suite_runs(records, name)]
     first: dict[tuple[str, str, int], Run] = {}
     for run in runs:

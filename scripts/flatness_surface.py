@@ -1,8 +1,8 @@
 """The returns around the study's runs, for docs/flatness.md: python scripts/flatness_surface.py results
 
-Writes docs/figures/flatness-landscape.json, what ``corruptbench landscape --json`` prints of RUNS, of the suite tiny;
-scripts/flatness.py reads it. Weights are needed, which leaderboard/records does not have: ``corruptbench sweep tiny
---out results`` makes the runs.
+Writes docs/figures/flatness-landscape.json, what ``corruptbench landscape --json`` prints of RUNS, of the suite
+flatness; scripts/flatness.py reads it. Weights are needed, which leaderboard/records does not have: ``corruptbench
+sweep flatness --out results`` makes the runs.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder of the runs")
     results = parser.parse_args(arguments).results
-    ids = {run_name(record): record.run_id for record in read_records(results) if suite("tiny").selects(record)}
+    ids = {run_name(record): record.run_id for record in read_records(results) if suite("flatness").selects(record)}
     missing = [name for name in RUNS if name not in ids]
     if missing:
         parser.error(f"results is {results}, which lacks {'; '.join(missing)}")

@@ -177,7 +177,7 @@ UNKNOWN = {
     ),
     "suite": (
         ["leaderboard", "build", "--suite", "cor", "--out", "out"],
-        "corruptbench leaderboard: unknown suite 'cor': known are core, d4rl, flatness-controls, "
+        "corruptbench leaderboard: unknown suite 'cor': known are core, d4rl, flatness, flatness-controls, "
         "flatness-radius, flatness-variants, flatness-where, full, severity, smoke, tiny "
         "(did you mean 'core'?)",
     ),

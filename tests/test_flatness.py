@@ -168,9 +168,10 @@ def test_how_much_of_a_measure_is_sams(flatness):
     logs = {("riql", 0): 0.0, ("riql", 1): 2.0, ("riql+sam", 0): 4.0, ("riql+sam", 1): 6.0}
     runs = [run(flatness, name, "none", unit, 0.0, math.exp(log)) for (name, unit), log in logs.items()]
     runs += [run(flatness, "bc", "none", 0, 0.0, 100.0), run(flatness, "bc", "none", 1, 0.0, 1.0)]  # no critics
-    rows = flatness.explained_table(runs).splitlines()[2:]
-    assert rows[0] == "| largest eigenvalue | 80 % | - | - | - |"
-    assert rows[-2] == "| weight norm | - | - | - | - |"  # the same of all
+    head, _, *rows = flatness.explained_table(runs).splitlines()
+    assert head == "| | V | Q | actor | common | actor of bc |"
+    assert rows[0] == "| largest eigenvalue | 80 % | - | - | - | - |"
+    assert rows[-2] == "| weight norm | - | - | - | - | - |"  # the same of all
 
 
 def test_learners_of_sam(flatness):
@@ -198,7 +199,7 @@ def test_a_stage_compares_each_learner_with_adam(flatness):
 
     runs = [run(flatness, "iql", "none", unit, score, 2.0) for unit, score in ((0, 10.0), (1, 20.0))]
     runs += [run(flatness, "iql+sam", "none", unit, score, 1.0) for unit, score in ((0, 13.0), (1, 21.0))]
-    assert table(runs) == "No runs yet but those that `tiny` has."
+    assert table(runs) == "No runs yet but those that `flatness` has."
     runs += [run(flatness, "iql+random", "none", unit, score) for unit, score in ((1, 26.0), (2, 99.0))]
     rows = table(runs).splitlines()[2:]
     half = 12.7062 * 1.41421356 / math.sqrt(2)
@@ -302,7 +303,7 @@ def test_a_run_that_failed_has_the_floor_of_its_cell_and_is_counted(flatness):
         dataclasses.replace(each, outcome="diverged", score=None, evaluation=None) if each.run_id in sam else each
         for each in records
     ]
-    found = flatness.suite_runs(broken, "tiny")
+    found = flatness.suite_runs(broken, "flatness")
     assert [(run.score, run.failed) for run in found if (run.learner, run.threat) == ("riql+sam", "none")] == [
         (0.0, True)
     ] * 5
@@ -364,7 +365,7 @@ def test_only_a_report_of_the_last_step_counts(flatness, tmp_path, monkeypatch):
         monkeypatch.setattr(
             sys.modules[flatness.suite_runs.__module__], "reports_in", lambda folder, reports=reports: reports
         )
-        found = {json.dumps(each.report) for each in flatness.suite_runs(records, "tiny")}
+        found = {json.dumps(each.report) for each in flatness.suite_runs(records, "flatness")}
         assert found == {"null" if name == "early" else '{"step": 25000, "n": 1}'}
 
 
@@ -374,9 +375,9 @@ def test_a_run_that_stages_share_counts_once(flatness):
     keys = [(run.learner, run.threat, run.unit) for run in runs]
     assert len(set(keys)) == len(keys)
     named = {key for key in keys if key[0] in ("iql", "iql+sam", "riql", "riql+sam")}
-    tiny = flatness.suite_runs(records, "tiny")
+    plain_and_sam = flatness.suite_runs(records, "flatness")
     assert named == {
-        (r.learner, r.threat, r.unit) for r in tiny if r.algo in ("iql", "riql") and r.threat != "obs-random"
+        (r.learner, r.threat, r.unit) for r in plain_and_sam if r.algo in ("iql", "riql") and r.threat != "obs-random"
     }
 
 

@@ -498,7 +498,12 @@ def test_one_direction_has_no_interval():
         (["IQL", "--directions", "0"], "--directions is 0, allowed is 1 to 100"),
         (["IQL", "--episodes", "101"], "--episodes is 101, allowed is 1 to 100"),
         (["IQL", "--3d"], "--3d draws the plane: give --plane and --plot DIR as well"),
-        (["IQL", "--objective", "V"], "--objective V is for the loss: give --loss as well"),
+        (["IQL", "--objective", "V"], "--objective V does nothing without --loss: give that as well"),
+        (["IQL", "--dataset", "x"], "--dataset x does nothing without --loss: give that as well"),
+        (
+            ["IQL", "--loss", "--on-nonfinite", "drop-episode"],
+            "--on-nonfinite drop-episode does nothing without --dataset: give that as well",
+        ),
         (
             ["IQL", "--loss", "--objective", "q"],
             "unknown objective of iql 'q': known are Q, V, actor",

@@ -720,7 +720,12 @@ def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, cap
     for arguments, expected in (
         ([folder, "missing"], "RUN missing: no run lies in missing or in results/missing"),
         ([folder, folder], f"run {folder.name} is named twice"),
-        ([folder, "--env", "Hopper-v5"], "--env Hopper-v5 is for --dataset file:PATH: give that as well"),
+        ([folder, "--env", "Hopper-v5"], "--env Hopper-v5 does nothing without --dataset: give that as well"),
+        (
+            [folder, "--on-nonfinite", "drop-episode"],
+            "--on-nonfinite drop-episode does nothing without --dataset: give that as well",
+        ),
+        ([folder, "--download"], "--download does nothing without --dataset: give that as well"),
         ([folder, "--probes", "1"], "--probes is 1, allowed is 2 and above"),
     ):
         capsys.readouterr()

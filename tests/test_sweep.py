@@ -159,12 +159,17 @@ def test_a_learner_is_spelled_with_the_settings_of_its_optimizer(tmp_path):
 def test_shards_divide_a_suite_and_every_suite_has_its_runs():
     sizes = {name: len(list(suite(name).requests())) for name in suite_names()}
     assert {name: size for name, size in sizes.items() if not name.startswith("flatness-")} == {
-        "core": 250, "d4rl": 825, "full": 1650, "severity": 275, "smoke": 12, "tiny": 75
+        "core": 250, "d4rl": 825, "flatness": 90, "full": 1650, "severity": 275, "smoke": 12, "tiny": 75
     }  # fmt: skip
     stages = {"radius": 84, "where": 72, "controls": 108, "variants": 192}
     assert {name: sizes[f"flatness-{name}"] for name in stages} == stages
-    shared = {(r.algo, r.optimizer, r.corrupt, r.unit, r.steps) for r in suite("tiny").requests()}
-    for name in stages:  # Adam's and SAM's runs are those of tiny
+    tiny, shared = (
+        {(r.algo, r.optimizer, r.corrupt, r.unit, r.steps) for r in suite(name).requests()}
+        for name in ("tiny", "flatness")
+    )
+    assert tiny < shared
+    assert {key[:2] for key in shared - tiny} == {("bc", "sam")}
+    for name in stages:  # Adam's and SAM's runs are those of the first stage
         for r in suite(f"flatness-{name}").requests():
             if learner_text(r) in ("iql", "iql+sam", "riql", "riql+sam"):
                 assert (r.algo, r.optimizer, r.corrupt, r.unit, r.steps) in shared

@@ -37,9 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--3d", dest="three", action="store_true", help="with --plot and --plane: reliefs as well")
     parser.add_argument("--json", action="store_true", help="print JSON with every point instead of the tables")
     options = parser.parse_args(arguments)
-    for given, flag in ((options.objective, "--objective"), (options.dataset, "--dataset")):
-        if given and not options.loss:
-            raise UsageError(f"{flag} {given} is for the loss: give --loss as well")
+    if not options.loss:
+        parser.require_beside("--loss", options, ("objective", "dataset"))
+    if not options.dataset:
+        parser.require_beside("--dataset", options, ("on_nonfinite",))
     if options.three and not (options.plane and options.plot):
         raise UsageError("--3d draws the plane: give --plane and --plot DIR as well")
     settings = Settings(options.directions, options.episodes, options.radius, options.points, options.plane)

@@ -3,9 +3,10 @@
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
-from corruptbench.errors import nearest
+from corruptbench.errors import UsageError, nearest
 
 
 class Help(argparse.HelpFormatter):
@@ -38,6 +39,14 @@ class Parser(argparse.ArgumentParser):
     def hint(self, flag: str) -> str:
         """What ends a sentence about an unknown option."""
         return nearest(flag, self.options())
+
+    def require_beside(self, needed: str, options: argparse.Namespace, names: Sequence[str]) -> None:
+        """Raises UsageError for options that were given without ``needed``, and would do nothing."""
+        for name in names:
+            value = getattr(options, name)
+            if value != self.get_default(name):
+                given = f"--{name.replace('_', '-')}" + (f" {value}" if value is not True else "")
+                raise UsageError(f"{given} does nothing without {needed}: give that as well")
 
     def error(self, message: str) -> NoReturn:
         found = re.match(r"unrecognized arguments: (\S+)", message)

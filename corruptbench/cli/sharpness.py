@@ -13,7 +13,8 @@ from corruptbench.errors import DataError, UsageError
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
 
     import torch
 
@@ -25,8 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.trained import require_once
 
     effort = Effort(options.rows, options.iterations, options.probes, options.directions)
-    if options.env and not options.dataset:
-        raise UsageError(f"--env {options.env} is for --dataset file:PATH: give that as well")
+    if not options.dataset:
+        parser.require_beside("--dataset", options, ("env", "on_nonfinite", "download"))
     for path in options.plugin:
         load_plugin(path)
     torch.set_num_threads(1)  # another number gives other last bits
