@@ -29,7 +29,7 @@ class Population:
         self.members, first = tuple(members), members[0]
         require_shared(members)
         self.step, self.steps, self.device = first.step, first.steps, torch.device(device)
-        self.losses: dict[str, Tensor] = {}  # of the last step, ``(M,)`` by objective
+        self.losses = {name: torch.stack([m.losses[name] for m in members]).to(device) for name in first.losses}
         self.left: set[int] = set()
         self.diverged: dict[int, Diverged] = {}
         numbers = differing(members)
@@ -63,7 +63,7 @@ class Population:
         choose_update(self, engine, f"a population of {first.agent.name}", self.device.type)
 
     def advance(self, count: int, on_step: Callable[[], object] = lambda: None) -> list[dict[str, float]]:
-        """Takes ``count`` steps and returns the last step's losses of each member; ``on_step`` is called after each."""
+        """Takes ``count`` steps and returns each member's last losses; ``on_step`` is called after each."""
         for _ in range(count):
             for member in self.standing:
                 member.renew()

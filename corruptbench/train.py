@@ -60,7 +60,8 @@ class Normalisation:
 class Learner:
     """An agent in training: its weights, Adam's moments, what its optimizer remembers, and the number of steps taken.
 
-    A step is one update, but for optimizers that take more; batches, rates and noise are functions of the update.
+    A step is one update, but for optimizers that take more or fewer. Batches, rates and noise are functions of the
+    update.
 
     The weights of a group lie in one tensor ``(P,)``, and ``state`` is the agent's view of them. ``engine`` is
     ``eager``, ``compiled``, or ``auto``: compiled where a C++ compiler is found.
@@ -82,7 +83,9 @@ class Learner:
         self.agent, self.optimizer, self.seed, self.steps, self.dtype = agent, optimizer, seed, steps, dtype
         self.step = 0
         self.updates_a_step = optimizer.updates(agent)
-        self.losses: dict[str, Tensor] = {}
+        if not self.updates_until(steps):
+            raise UsageError(f"--steps is {steps}, and --optimizer {optimizer.name} takes no update in as many")
+        self.losses = {objective.name: torch.zeros((), dtype=dtype) for objective in agent.objectives}
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(self.normalisation.batch(dataset, dtype=dtype))
         start = self.fresh("init")
@@ -110,10 +113,10 @@ class Learner:
         return self.take.state(self.weights)
 
     def advance(self, count: int, on_step: Callable[[], object] = lambda: None) -> dict[str, float]:
-        """Takes ``count`` steps and returns the last step's losses; ``on_step`` is called between two of them.
+        """Takes ``count`` steps and returns the last update's losses; ``on_step`` is called between two of them.
 
-        Raises Diverged for a loss or weights that are not finite. It looks for them at fixed steps, the last one among
-        them, so that the step it names does not depend on how often this was called.
+        They are 0 before the first update. Raises Diverged for a loss or weights that are not finite. It looks for them
+        at fixed steps, the last one among them, so that the step it names does not depend on how often this was called.
         """
         for _ in range(count):
             self.renew()
@@ -158,7 +161,6 @@ class Learner:
     def restore(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Stands where :meth:`arrays` was asked for, after ``step`` steps; before it is a member of a population."""
         self.step = step
-        self.losses = {name: torch.zeros((), dtype=self.dtype) for name in (o.name for o in self.agent.objectives)}
         for name, values in self.arrays().items():
             values[...] = arrays[name]  # a view of the tensor
 

@@ -140,7 +140,7 @@ UNKNOWN = {
     ),
     "optimizer": (
         ["run", "--algo", "iql", "--corrupt", "none", "--optimizer", "samm"],
-        "corruptbench run: unknown optimizer 'samm': known are adam, asam, double, esam, fsam, gsam, looksam, "
+        "corruptbench run: unknown optimizer 'samm': known are adam, asam, double, esam, fsam, gsam, half, looksam, "
         "matched, msam, random, sam, swa, wd (did you mean 'sam'?)",
     ),
     "optimizer's option": (

@@ -252,7 +252,7 @@ def unit(x):
 
 def slow(run, name, on, numbers):
     """Adam and one optimizer, one update at a time in numpy: the weights after each step."""
-    factor = {"matched": 1.6, "double": 2.0}.get(name, 1.0)
+    factor = {"matched": 1.6, "double": 2.0, "half": 0.5}.get(name, 1.0)
     total, taken, steps = round(run.steps * factor), 0, []
     w = {group: np.full(len(s), float(np.float32(0.1))) for group, s in SOLUTIONS.items()}
     kept = {group: np.zeros(len(s)) for group, s in SOLUTIONS.items()}
@@ -406,6 +406,7 @@ def test_what_sam_costs_is_counted_in_passes():
         ("iql", "matched", [1, 2, 1, 2, 2, 1]),  # floor of 1.6, 3.2, 4.8, 6.4, 8, 9.6
         ("riql", "matched", [1, 2, 2, 1, 2, 2]),  # floor of 1.67, 3.33, 5, 6.67, 8.33, 10
         ("iql", "double", [2, 2, 2, 2, 2, 2]),
+        ("iql", "half", [0, 1, 0, 1, 0, 1]),
     ],
 )
 def test_updates_of_each_step(algo, name, counts):
@@ -415,13 +416,20 @@ def test_updates_of_each_step(algo, name, counts):
     assert [update for of_step in updates for update in of_step] == list(range(1, sum(counts) + 1))
 
 
-@pytest.mark.parametrize(("name", "steps"), [("matched", 10), ("double", 8)])
-def test_more_updates_are_those_of_a_longer_run_with_its_cosine(name, steps):
-    run, longer = learner(small("iql"), name, steps=steps), learner(small("iql"), "adam", steps=16)
+@pytest.mark.parametrize(("name", "steps"), [("matched", 10), ("double", 8), ("half", 33)])
+def test_more_or_fewer_updates_are_those_of_another_run_with_its_cosine(name, steps):
+    run, other = learner(small("iql"), name, steps=steps), learner(small("iql"), "adam", steps=16)
     run.advance(steps)
-    longer.advance(16)
+    other.advance(16)
     assert run.step == steps
-    assert content(run) == content(longer)
+    assert content(run) == content(other)
+
+
+def test_a_run_of_no_update_is_refused():
+    message = "--steps is 1, and --optimizer half takes no update in as many"
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        learner(small("iql"), "half", steps=1)
+    learner(small("iql"), "half", steps=2)
 
 
 def test_an_algorithm_cannot_have_sam_for_nothing():
@@ -494,9 +502,9 @@ _GROUPS = {"V": "value", "Q": "critic"}
 # Resuming, populations, engines
 
 
-@pytest.mark.parametrize(("name", "at"), [*((name, 16) for name in OTHERS), ("swa", 7)])
+@pytest.mark.parametrize(("name", "at"), [*((name, 16) for name in OTHERS), ("swa", 7), ("half", 1), ("half", 7)])
 def test_resumed_in_the_middle_it_ends_in_the_same_bytes(name, at):
-    """The average has begun after 16 steps, and not after 7."""
+    """The average has begun after 16 steps, and not after 7; half has no update after one."""
     straight, first, second = (learner(small("iql"), name, dtype=torch.float32) for _ in range(3))
     straight.advance(20)
     first.advance(at)
@@ -524,6 +532,16 @@ def test_a_member_of_a_population_is_the_run_alone(name):
             assert inside.step == single.step
             assert reference.relative_distance(inside.state, single.state) <= 1e-6
             assert reference.relative_distance(inside.policy().state, single.policy().state) <= 1e-6
+
+
+def test_a_step_without_an_update_leaves_the_losses():
+    trained = learner(small("iql"), "half")
+    assert trained.advance(1) == {"V": 0.0, "Q": 0.0, "actor": 0.0}
+    after = trained.advance(1)
+    assert 0.0 not in after.values()
+    together = Population([trained], engine="eager")
+    assert together.advance(1) == [after]
+    assert together.advance(1) != [after]
 
 
 @pytest.mark.parametrize("name", ["asam", "gsam", "fsam", "looksam", "esam", "wd"])
@@ -638,7 +656,7 @@ def test_usual_objectives_and_radii():
     sharp, radius = ("V", "Q"), {**dict.fromkeys(RADIAL.split(", "), 0.05), "asam": 0.5}
     assert {name: spec.on for name, spec in specs.items()} == {
         **dict.fromkeys(OPTIMIZERS, sharp),
-        **dict.fromkeys(("adam", "matched", "double"), ()),
+        **dict.fromkeys(("adam", "matched", "double", "half"), ()),
         "swa": ("V", "Q", "actor"),
     }
     assert {name: spec.rho for name, spec in specs.items()} == {**dict.fromkeys(OPTIMIZERS, 0.0), **radius}

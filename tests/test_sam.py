@@ -208,7 +208,7 @@ def test_one_step_of_sam_changes_the_actor_of_bc():
 def test_an_unknown_optimizer_is_named_with_the_known_ones(wrong, hint):
     with pytest.raises(UsageError) as error:
         optimizer_for(small("iql"), wrong)
-    known = "adam, asam, double, esam, fsam, gsam, looksam, matched, msam, random, sam, swa, wd"
+    known = "adam, asam, double, esam, fsam, gsam, half, looksam, matched, msam, random, sam, swa, wd"
     assert str(error.value) == f"unknown optimizer {wrong!r}: known are {known}{hint}"
     assert error.value.exit_code == 2
 

@@ -161,7 +161,7 @@ def test_shards_divide_a_suite_and_every_suite_has_its_runs():
     assert {name: size for name, size in sizes.items() if not name.startswith("flatness-")} == {
         "core": 250, "d4rl": 825, "flatness": 90, "full": 1650, "severity": 275, "smoke": 12, "tiny": 75
     }  # fmt: skip
-    stages = {"radius": 84, "where": 72, "controls": 108, "variants": 192}
+    stages = {"radius": 84, "where": 72, "controls": 120, "variants": 192}
     assert {name: sizes[f"flatness-{name}"] for name in stages} == stages
     tiny, shared = (
         {(r.algo, r.optimizer, r.corrupt, r.unit, r.steps) for r in suite(name).requests()}

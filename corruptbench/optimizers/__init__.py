@@ -12,12 +12,12 @@ from corruptbench.optimizers.esam import EfficientSAM
 from corruptbench.optimizers.fsam import FriendlySAM
 from corruptbench.optimizers.gsam import GSAM
 from corruptbench.optimizers.looksam import LookSAM
-from corruptbench.optimizers.more_updates import Double, Matched
 from corruptbench.optimizers.msam import MSAM
 from corruptbench.optimizers.optimizer import Optimizer
 from corruptbench.optimizers.perturbed import Perturbed
 from corruptbench.optimizers.random_direction import RandomDirection
 from corruptbench.optimizers.sam import SAM
+from corruptbench.optimizers.update_count import Double, Half, Matched
 from corruptbench.optimizers.weight_decay import WeightDecay
 from corruptbench.spec import OptimizerSpec
 
@@ -25,7 +25,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     cls.name: cls
     for cls in (
         *(Optimizer, SAM, ASAM, GSAM, FriendlySAM, MSAM, LookSAM, EfficientSAM),
-        *(RandomDirection, Matched, Double, WeightDecay, Averaging),
+        *(RandomDirection, Matched, Double, Half, WeightDecay, Averaging),
     )
 }
 

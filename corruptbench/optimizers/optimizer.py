@@ -54,7 +54,7 @@ class Optimizer:
         return ()
 
     def updates(self, agent: Agent) -> Fraction:
-        """Updates for each step of a run, 1 and above: t steps are the whole part of t times as many."""
+        """Updates for each step of a run: t steps are the whole part of t times as many."""
         return Fraction(1)
 
     def whole(self, update: int) -> bool:

@@ -1,4 +1,4 @@
-"""Controls of SAM's cost: Adam with the updates that a second pass pays for."""
+"""Controls of how far training comes: Adam with the updates that a second pass pays for, or with others."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,3 +33,13 @@ class Double(Optimizer):
 
     def updates(self, agent: Agent) -> Fraction:
         return Fraction(2)
+
+
+@dataclass(frozen=True)
+class Half(Optimizer):
+    """Control: Adam with half the updates, one in every other step, the cosine as long as they are."""
+
+    name: ClassVar[str] = "half"
+
+    def updates(self, agent: Agent) -> Fraction:
+        return Fraction(1, 2)
