@@ -68,6 +68,7 @@ def plan(
     require_heeded(agent, dataset)
     require_at_work(agent, request.steps)
     optimizer = optimizer_for(agent, request.optimizer, request.sam_on, request.rho, request.optimizer_options)
+    optimizer.require_update(agent, request.steps)
     surrogate: Surrogate | None
     if getattr(corruption, "surrogate", "") == WHITE_BOX:
         require_critics(_fresh(agent, dataset), request.algo, f"--corrupt {threat}")

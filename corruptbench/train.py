@@ -83,8 +83,7 @@ class Learner:
         self.agent, self.optimizer, self.seed, self.steps, self.dtype = agent, optimizer, seed, steps, dtype
         self.step = 0
         self.updates_a_step = optimizer.updates(agent)
-        if not self.updates_until(steps):
-            raise UsageError(f"--steps is {steps}, and --optimizer {optimizer.name} takes no update in as many")
+        optimizer.require_update(agent, steps)
         self.losses = {objective.name: torch.zeros((), dtype=dtype) for objective in agent.objectives}
         self.normalisation = Normalisation.of(dataset)
         self.table = Table.of(self.normalisation.batch(dataset, dtype=dtype))

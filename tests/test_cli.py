@@ -299,6 +299,10 @@ WRONG = {
         ["--optimizer", "swa", "--swa.start", "1"],
         "--swa.start is 1.0, allowed is 0 and above, and under 1",
     ),
+    "one step of half": (
+        ["--optimizer", "half", "--steps", "1"],
+        "--steps is 1, and with --optimizer half allowed is 2 and above",
+    ),
     "two optimizers": (["--sam", "--optimizer", "adam"], "--sam and --optimizer adam contradict each other"),
     "seed alone": (["--seed", "3"], "--seed and --corruption-seed belong together: give both, or --unit"),
     "corruption seed alone": (

@@ -426,7 +426,7 @@ def test_more_or_fewer_updates_are_those_of_another_run_with_its_cosine(name, st
 
 
 def test_a_run_of_no_update_is_refused():
-    message = "--steps is 1, and --optimizer half takes no update in as many"
+    message = "--steps is 1, and with --optimizer half allowed is 2 and above"
     with pytest.raises(UsageError, match=f"^{message}$"):
         learner(small("iql"), "half", steps=1)
     learner(small("iql"), "half", steps=2)

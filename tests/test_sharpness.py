@@ -142,7 +142,7 @@ def test_lanczos_stops_where_the_space_is_used_up_in_float32():
 
 
 def test_a_report_is_of_4096_rows_and_of_two_vectors_at_least():
-    assert Effort().rows >= 4096
+    assert Effort().rows == 4096
     for name, least in (("rows", 1), ("iterations", 1), ("probes", 2), ("directions", 2)):
         assert vars(Effort(**{name: least}))[name] == least
         with pytest.raises(UsageError, match=rf"^--{name} is {least - 1}, allowed is {least} and above$"):
@@ -653,26 +653,39 @@ def test_relative_radii_are_shares_of_the_weights_length(measured):
     assert found["average_relative"]["0.1"]["value"] == pytest.approx(rise.average(0.1 * length, 2).value)
 
 
-def test_reports_that_are_none(tmp_path):
+def without(found, *path):
+    """A copy that lacks one entry."""
+    name, *rest = path
+    kept = {key: value for key, value in found.items() if key != name}
+    return kept | {name: without(found[name], *rest)} if rest else kept
+
+
+def test_reports_that_are_none(measured, tmp_path):
     (tmp_path / "sharpness.json").write_text("[]")
     with pytest.raises(IntegrityError, match="no sharpness reports"):
         reports_in(tmp_path)
     (tmp_path / "sharpness.json").write_text('{"schema": 9, "reports": []}')
     with pytest.raises(IntegrityError, match="its schema is 9, and this version reads 1"):
         reports_in(tmp_path)
-    measured = {"sha256": "0", "activity": {}, "objectives": {"V": {"loss": 1.0}}}
-    whole = {"step": 1, **vars(EFFORT), "data": {"corrupted": measured, "clean": measured}}
+    loss = {**report.slopes(measured["iql"]["V"], EFFORT), **report.curvature(measured["iql"]["V"], EFFORT)}
+    own = {"sha256": "0", "activity": {"value": [{"active": 0.5, "dead": 0.0}]}, "objectives": {"V": loss}}
+    whole = {"step": 1, **vars(EFFORT), "data": {"corrupted": own, "clean": own}}
     (tmp_path / "sharpness.json").write_text(json.dumps({"schema": 1, "reports": [whole]}))
     assert reports_in(tmp_path) == [whole]
     broken = [
-        {name: value for name, value in whole.items() if name != "rows"},
+        without(whole, "rows"),
         {**whole, "probes": "8"},
         {**whole, "data": []},
-        {**whole, "data": {"corrupted": measured}},
-        {**whole, "data": {"corrupted": measured, "clean": {**measured, "objectives": {"V": {}}}}},
-        {**whole, "data": {"corrupted": measured, "clean": {**measured, "objectives": []}}},
-        {**whole, "data": {"corrupted": {**measured, "activity": None}, "clean": measured}},
+        without(whole, "data", "clean"),
+        {**whole, "data": {"corrupted": own, "clean": {**own, "objectives": []}}},
+        {**whole, "data": {"corrupted": {**own, "activity": None}, "clean": own}},
+        {**whole, "data": {"corrupted": {**own, "activity": {"value": [{"dead": 0.0}]}}, "clean": own}},
+        {**whole, "data": {"corrupted": own, "clean": {**own, "objectives": {"V": {**loss, "sam": [1, 2]}}}}},
+        {**whole, "data": {"corrupted": own, "clean": {**own, "objectives": {"V": {**loss, "trace": "x"}}}}},
     ]
+    inner = [(name, key) for name, value in loss.items() if isinstance(value, dict) for key in value]
+    for path in (*((name,) for name in loss), *inner, ("average", "0.2", "error")):
+        broken.append(without(whole, "data", "corrupted", "objectives", "V", *path))
     for found in broken:
         (tmp_path / "sharpness.json").write_text(json.dumps({"schema": 1, "reports": [found]}))
         with pytest.raises(IntegrityError, match=r"sharpness\.json: no sharpness reports: "):
@@ -727,10 +740,12 @@ def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, cap
         ),
         ([folder, "--download"], "--download does nothing without --dataset: give that as well"),
         ([folder, "--probes", "1"], "--probes is 1, allowed is 2 and above"),
+        (["missing", "--plot", tmp_path / "p"], "RUN missing: no run lies in missing or in results/missing"),
     ):
         capsys.readouterr()
         assert main(["sharpness", *map(str, arguments)]) == 2
         assert capsys.readouterr() == ("", f"corruptbench sharpness: {expected}\n")
+    assert not (tmp_path / "p").exists()
 
 
 def test_what_is_wrong_with_a_run_is_said_of_that_run(small_file, tmp_path, capsys, monkeypatch):

@@ -54,10 +54,11 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.plot:
         check_library()
-        probe_writable(options.plot, "--plot")
     for path in options.plugin:
         load_plugin(path)
     runs = [trained_run(name, options.results, f"RUN {name}") for name in options.runs]
+    if options.plot:
+        probe_writable(options.plot, "--plot")
     found = measure(
         runs,
         settings,

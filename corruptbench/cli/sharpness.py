@@ -31,13 +31,13 @@ def main(arguments: Sequence[str]) -> int:
     for path in options.plugin:
         load_plugin(path)
     torch.set_num_threads(1)  # another number gives other last bits
-    if options.plot is not None:
-        if importlib.util.find_spec("matplotlib") is None:
-            raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
-        probe_writable(options.plot, "--plot")
+    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
     clean = load_rows(options).dataset() if options.dataset else None
     runs = [asked(name, effort, clean, options) for name in options.run]
     require_once(record.run_id for record, _ in runs)
+    if options.plot is not None:
+        probe_writable(options.plot, "--plot")
     found = []
     for record, reports in progress(runs, desc="sharpness", unit="run", leave=False):
         found.append((record, reports()))

@@ -1,5 +1,6 @@
 """What an optimizer is: what it does otherwise than Adam, on some objectives. A step knows none of them by name."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,6 +90,12 @@ class Optimizer:
 
     def require_fit(self, agent: Agent) -> None:
         """Raises UsageError where an algorithm lacks what it needs of its objectives."""
+
+    def require_update(self, agent: Agent, steps: int) -> None:
+        """Raises UsageError where it takes no update in so many steps."""
+        least = math.ceil(1 / self.updates(agent))
+        if steps < least:
+            raise UsageError(f"--steps is {steps}, and with --optimizer {self.name} allowed is {least} and above")
 
     def require(self, name: str, sound: bool, allowed: str) -> None:
         """Raises UsageError, with the value found and the values allowed, for a setting that makes no sense."""

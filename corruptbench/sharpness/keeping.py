@@ -1,11 +1,20 @@
 """Where reports are kept: beside a run's record, one for each step at which it was measured, as they went."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.sharpness.curvature import Eigenvalue, Estimate
 from corruptbench.sharpness.report import SCHEMA, Effort
+from corruptbench.sharpness.rise import (
+    ADAPTIVE_RADII,
+    AVERAGE_RADII,
+    AVERAGE_RELATIVE_RADII,
+    RADII,
+    RELATIVE_RADII,
+)
 from corruptbench.store import MANIFEST, check_manifest, pretty, publish, read_json
 
 SHARPNESS = "sharpness.json"
@@ -47,10 +56,28 @@ def _check(report: dict[str, Any]) -> None:
     numbers = [report[name] for name in vars(Effort())]
     for data in ("corrupted", "clean"):
         measured = report["data"][data]
-        numbers += [len(measured["sha256"]), len(measured["activity"])]
-        numbers += [found["loss"] for found in measured["objectives"].values()]
+        numbers.append(len(measured["sha256"]))
+        numbers += [layer["active"] for layers in measured["activity"].values() for layer in layers]
+        numbers += [number for found in measured["objectives"].values() for number in _numbers(found)]
     if not all(isinstance(number, int | float) for number in numbers):
         raise TypeError(f"among its numbers are {numbers}")
+
+
+def _numbers(found: dict[str, Any]) -> Iterator[Any]:
+    """Every number of a loss."""
+    yield from (found[name] for name in ("loss", "gradient_norm", "weight_norm", "fisher_trace"))
+    for name in ("eigenvalue_max", "eigenvalue_min", "trace"):
+        yield from _pair(found[name], Estimate if name == "trace" else Eigenvalue)
+    rises: dict[str, tuple[float, ...]] = {"sam": RADII, "sam_relative": RELATIVE_RADII, "asam": ADAPTIVE_RADII}
+    yield from (found[name][str(radius)] for name, radii in rises.items() for radius in radii)
+    means = {"average": AVERAGE_RADII, "average_relative": AVERAGE_RELATIVE_RADII}
+    for name, radii in means.items():
+        for radius in radii:
+            yield from _pair(found[name][str(radius)], Estimate)
+
+
+def _pair(found: dict[str, Any], kind: type[Eigenvalue | Estimate]) -> list[Any]:
+    return [found[name] for name in kind._fields]
 
 
 def keep(report: dict[str, Any], folder: Path) -> None:
