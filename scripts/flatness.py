@@ -404,7 +404,7 @@ def correlated(
     if not points:
         return "-"
     x, y, cells = [p.x for p in points], [p.y for p in points], [cell_of(p.run, apart=apart) for p in points]
-    taken = [math.log(p.run.measured(data, loss, given) or 1.0) for p in points] if given else None
+    taken = [math.log(p.run.measured(data, loss, given) or math.nan) for p in points] if given else None
     bounds = stats.correlation_interval(x, y, cells, [p.run.unit for p in points], taken)
     shown = "" if bounds is None else f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]"
     return f"{stats.correlation(x, y, cells, taken):+.2f}{shown} ({len(points)})"
