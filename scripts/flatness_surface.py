@@ -1,8 +1,8 @@
 """The returns around the study's runs, for docs/flatness.md: python scripts/flatness_surface.py results
 
 Writes docs/figures/flatness-landscape.json, what ``corruptbench landscape --json`` prints of RUNS, of the suite
-flatness; scripts/flatness.py reads it. Weights are needed, which leaderboard/records does not have: ``corruptbench
-sweep flatness --out results`` makes the runs.
+flatness, one algorithm after the other; scripts/flatness.py reads it. Weights are needed, which leaderboard/records
+does not have: ``corruptbench sweep flatness --out results`` makes the runs.
 """
 
 import argparse
@@ -13,22 +13,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flatness_runs import ALGORITHMS, ROOT, Run, paired
+from flatness_runs import ROOT, Run, paired
 
 from corruptbench.cli import main as corruptbench
 from corruptbench.records import read_records
+from corruptbench.store import pretty
 from corruptbench.suites import suite
 from corruptbench.tables.labels import run_name
 
 SURFACES = ROOT / "docs" / "figures" / "flatness-landscape.json"
 RADII = (0.05, 0.1, 0.2, 0.4)
-RUNS = [
-    f"{algo}{sam}, {threat}, unit {unit}"
-    for algo in ALGORITHMS
-    for threat in ("none", "obs-adv")
-    for sam in ("", "+sam")
-    for unit in range(3)
-]
+RUNS = {
+    algo: [
+        f"{algo}{sam}, {threat}, unit {unit}"
+        for threat in ("none", "obs-adv")
+        for sam in ("", "+sam")
+        for unit in range(3)
+    ]
+    for algo in ("bc", "iql", "riql")
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,15 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, help="the folder of the runs")
     results = parser.parse_args(arguments).results
     ids = {run_name(record): record.run_id for record in read_records(results) if suite("flatness").selects(record)}
-    missing = [name for name in RUNS if name not in ids]
+    missing = [name for names in RUNS.values() for name in names if name not in ids]
     if missing:
         parser.error(f"results is {results}, which lacks {'; '.join(missing)}")
+    measured = [landscape([ids[name] for name in names], results) for names in RUNS.values()]
+    SURFACES.write_text(pretty(joined(measured)), "utf-8")
+
+
+def landscape(runs: Sequence[str], results: Path) -> dict[str, Any]:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        code = corruptbench(["landscape", *(ids[name] for name in RUNS), "--results", str(results), "--json"])
+        code = corruptbench(["landscape", *runs, "--results", str(results), "--json"])
     if code:
         raise SystemExit(code)
-    SURFACES.write_text(printed.getvalue(), "utf-8")
+    found: dict[str, Any] = json.loads(printed.getvalue())
+    return found
+
+
+def joined(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The runs of all, in the order of RUNS."""
+    return measured[0] | {"runs": [run for each in measured for run in each["runs"]]}
 
 
 class Surface(NamedTuple):

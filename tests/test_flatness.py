@@ -160,7 +160,7 @@ def test_surfaces_are_those_of_listed_runs(flatness):
         episodes = record.evaluation["returns"][: surfaces["episodes"]]
         center = found["returns"]["lines"][0][len(surfaces["offsets"]) // 2]
         assert center == pytest.approx(sum(episodes) / len(episodes), rel=1e-9)
-    assert len({found["name"] for found in surfaces["runs"]}) == len(surfaces["runs"]) == 24
+    assert len({found["name"] for found in surfaces["runs"]}) == len(surfaces["runs"]) == 36
 
 
 def test_how_much_of_a_measure_is_sams(flatness):
