@@ -43,6 +43,7 @@ def learners_picture(
     height = max(3.0, 0.6 + 0.11 * lines)
 
     def draw(figure: Any) -> None:
+        figure.get_layout_engine().set(rect=(0, 0, 0.97, 1))  # it makes too little room for the names at the right
         shown = panels(figure, len(cells), f"sharpness: {measure}", "score", shared=False)
         for axes, ((algo, threat), cell) in zip(shown, cells.items(), strict=True):
             axes.set_title(f"{algo}, {threat}")
