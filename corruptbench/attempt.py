@@ -29,7 +29,7 @@ from corruptbench.surrogates import TRAINED_BY
 from corruptbench.trackers import Telling
 from corruptbench.train import Learner, Policy
 from corruptbench.types import Corrupted, TransitionDataset
-from corruptbench.versions import platform, versions
+from corruptbench.versions import platform, processor, versions
 from corruptbench.weights import save_weights
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Attempt:
             "engine": self.learner.engine if self.learner else None,
             "population": self.population,
             "threads": self.setup.threads,
-            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "cpu": processor(),
             **gpu(self.setup.device),
         }
 

@@ -1,12 +1,17 @@
 """The software and the processor that a result depends on."""
 
 import hashlib
+import platform as system
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("corruptbench", "torch", "numpy", "gymnasium", "mujoco")
+
+CPUINFO = Path("/proc/cpuinfo")
+MODEL = (("vendor_id", "cpu family", "model"), ("CPU implementer", "CPU part"))
+"""Its fields that say which processor it is, of x86 and of Arm."""
 
 
 def versions() -> dict[str, str]:
@@ -15,7 +20,7 @@ def versions() -> dict[str, str]:
 
 
 def platform(*parts: str) -> dict[str, Any]:
-    """What moves the last bits of a computation with torch: versions, instruction set, threads (section 6 B).
+    """What moves the last bits of a computation with torch: versions, processor, threads (section 6 B).
 
     ``parts`` are the modules and packages of the project that compute it, whose source counts as well.
     """
@@ -24,9 +29,33 @@ def platform(*parts: str) -> dict[str, Any]:
     return {
         "versions": versions(),
         "source": _source_of(parts),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def processor() -> str:
+    """The kind of CPU: instruction set, maker and model, as in ``AVX512 GenuineIntel 6/143``.
+
+    Libraries for matrices choose their kernels by maker and model too, so that the instruction set alone does not say
+    whether two machines come to the same bits.
+    """
+    import torch
+
+    return f"{torch.backends.cpu.get_cpu_capability()} {_model()}"
+
+
+def _model() -> str:
+    """Maker and model of the first processor, as much of it as the system tells."""
+    try:
+        lines = CPUINFO.read_text("utf-8", "replace").partition("\n\n")[0].splitlines()
+    except OSError:  # another system's
+        lines = []
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    for maker, *model in MODEL:
+        if maker in fields:
+            return f"{fields[maker]} {'/'.join(fields.get(name, '?') for name in model)}"
+    return system.processor() or system.machine()
 
 
 def _source_of(parts: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from corruptbench.engine import resolve_engine
 from corruptbench.environments import environment, make
 from corruptbench.errors import DataError, unknown
 from corruptbench.rng import seed_from
-from corruptbench.versions import versions
+from corruptbench.versions import processor, versions
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,7 @@ def collect(
 
 def identity_of(config: CollectConfig, engine: str) -> dict[str, Any]:
     """All that the bytes of a collection depend on; ``engine`` is compiled or eager."""
-    cpu = torch.backends.cpu.get_cpu_capability()
-    return {**dataclasses.asdict(config), "engine": engine, "cpu": cpu, "versions": versions()}
+    return {**dataclasses.asdict(config), "engine": engine, "cpu": processor(), "versions": versions()}
 
 
 def spaces(env: gymnasium.Env) -> tuple[int, np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from corruptbench.resources import lack_of
 from corruptbench.store import canonical
 from corruptbench.submission.reading import Reason, Run, Submission
 from corruptbench.submission.results import POLICY, allowed_difference
-from corruptbench.versions import versions
+from corruptbench.versions import processor, versions
 from corruptbench.weights import load_weights, read_weights
 
 RULE = "re-evaluated"
@@ -44,9 +44,9 @@ class Checked:
 
 
 def same_stack(run: Run) -> bool:
-    """Whether a run was made with this software, instruction set and number of threads (section 6 B)."""
+    """Whether a run was made with this software, kind of CPU and number of threads (section 6 B)."""
     here = {"device": "cpu", "population": 1, "threads": torch.get_num_threads()}
-    here["cpu"] = torch.backends.cpu.get_cpu_capability()
+    here["cpu"] = processor()
     execution = run.record.execution
     return run.record.versions == versions() and all(execution.get(name) == value for name, value in here.items())
 
