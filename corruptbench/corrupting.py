@@ -144,7 +144,7 @@ def data_of(
     if clean is None and spec.dataset.startswith("file:"):
         raise UsageError(
             f"run {spec.run_id} was trained on {spec.dataset}, and its record does not know the folder: give "
-            "--dataset file:PATH and its --env"
+            "--dataset file:PATH"
         )
     clean = load(spec.dataset) if clean is None else clean
     check_clean(clean, spec)

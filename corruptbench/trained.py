@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from corruptbench.environments import environment, spelling
 from corruptbench.errors import UsageError
 from corruptbench.names import is_name, refuse_pickle
 from corruptbench.records import RECORD, RunRecord
 from corruptbench.store import check_manifest
 from corruptbench.train import Policy
+from corruptbench.types import Environment
 from corruptbench.weights import load_weights
 
 AGENT = "agent.safetensors"
@@ -45,6 +47,12 @@ def run_folder(name: str, results: Path, where: str) -> Path:
     return found[0]
 
 
+def read_run(name: str, results: Path, where: str) -> tuple[Path, RunRecord]:
+    """A run's folder and record, named as in :func:`run_folder`."""
+    folder = run_folder(name, results, where)
+    return folder, RunRecord.read(folder / RECORD)
+
+
 def require_once(run_ids: Iterable[str]) -> None:
     """Raises UsageError for a run that is named twice."""
     twice = [run_id for run_id, count in Counter(run_ids).items() if count > 1]
@@ -54,10 +62,25 @@ def require_once(run_ids: Iterable[str]) -> None:
 
 def trained_run(name: str, results: Path, where: str) -> Trained:
     """A finished run, named as in :func:`run_folder`; raises UsageError for one without networks, too."""
-    folder = run_folder(name, results, where)
-    record = RunRecord.read(folder / RECORD)
+    folder, record = read_run(name, results, where)
     if record.outcome != "ok":
         raise UsageError(f"{where}: the run ended as {record.outcome!r}, and only one that is ok has networks")
     if not (folder / AGENT).is_file():
         raise UsageError(f"{where}: no {AGENT} lies in {folder}, and what is asked for needs the run's networks")
     return Trained(folder, record, load_weights(folder / AGENT))
+
+
+def environment_of(record: RunRecord) -> Environment:
+    """The environment of a run, as our own table or Gymnasium's registry has it; nothing is made from a record.
+
+    Raises UsageError for one that is none here.
+    """
+    env = record.spec.environment
+    supplied = (env.reference_min, env.reference_max) if env.references_supplied else (None, None)
+    try:
+        known = environment(spelling(env), *supplied)
+    except UsageError:
+        known = None
+    if known != env:
+        raise UsageError(f"run {record.run_id} is scored in {env.id}, and here is no environment like it")
+    return known

@@ -504,6 +504,7 @@ def test_one_direction_has_no_interval():
             ["IQL", "--loss", "--on-nonfinite", "drop-episode"],
             "--on-nonfinite drop-episode does nothing without --dataset: give that as well",
         ),
+        (["IQL", "--loss", "--download"], "--download does nothing without --dataset: give that as well"),
         (
             ["IQL", "--loss", "--objective", "q"],
             "unknown objective of iql 'q': known are Q, V, actor",
@@ -511,8 +512,7 @@ def test_one_direction_has_no_interval():
         (["BC", "--loss"], "bc has no critics whose loss could be shown: name one of actor"),
         (
             ["IQL", "--loss"],
-            "--loss: run IQL was trained on file:small.hdf5, and its record does not know the folder: give --dataset "
-            "file:PATH",
+            "run IQL was trained on file:small.hdf5, and its record does not know the folder: give --dataset file:PATH",
         ),
         (["IQL", "IQL"], "run IQL is named twice"),
         (

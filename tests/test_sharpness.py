@@ -460,7 +460,7 @@ def test_a_finished_run_is_measured_when_that_is_asked_for(small_file, tmp_path,
     assert (folder / "record.json").read_bytes() == record
     tracked = reports_in(run(small_file, tmp_path / "b", "--track-sharpness", "15"))
     assert reports_in(folder) == [tracked[-1]]
-    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    named = ["--dataset", f"file:{small_file}"]
     other = run(small_file, tmp_path / "c")
     capsys.readouterr()
     assert main(["sharpness", str(other), *LITTLE, *named, "--json"]) == 0
@@ -544,7 +544,7 @@ def cloned(policy):
 
 def test_the_table_of_a_kept_report_is_that_of_a_fresh_one(small_file, tmp_path, capsys):
     folder = run(small_file, tmp_path)
-    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    named = ["--dataset", f"file:{small_file}"]
     capsys.readouterr()
     assert main(["sharpness", str(folder), *LITTLE, *named, "--save"]) == 0
     fresh = capsys.readouterr().out
@@ -574,7 +574,7 @@ def test_a_file_that_a_run_names_without_its_folder_is_asked_for(small_file, tmp
     assert main(["sharpness", str(folder)]) == 2
     said = capsys.readouterr().err
     assert f"run {folder.name} was trained on file:{small_file.name}, and its record does not know the folder" in said
-    assert "give --dataset file:PATH and its --env" in said
+    assert said.endswith("give --dataset file:PATH\n")
 
 
 def breaking_at(step):
@@ -712,7 +712,7 @@ def changed(folder, **files):
 def test_a_kept_report_counts_that_is_of_the_end_of_a_sound_run(small_file, tmp_path, capsys):
     folder = run(small_file, tmp_path / "a", "--track-sharpness", "20")
     early, last = reports_in(folder)
-    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    named = ["--dataset", f"file:{small_file}"]
     changed(folder, sharpness=text_of([early, {**last, "rows": 7}]))  # one of other rows is none of these
     capsys.readouterr()
     assert main(["sharpness", str(folder), *LITTLE, *named, "--json"]) == 0
@@ -733,7 +733,6 @@ def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, cap
     for arguments, expected in (
         ([folder, "missing"], "RUN missing: no run lies in missing or in results/missing"),
         ([folder, folder], f"run {folder.name} is named twice"),
-        ([folder, "--env", "Hopper-v5"], "--env Hopper-v5 does nothing without --dataset: give that as well"),
         (
             [folder, "--on-nonfinite", "drop-episode"],
             "--on-nonfinite drop-episode does nothing without --dataset: give that as well",
@@ -769,7 +768,7 @@ def test_a_product_that_is_not_finite_is_told_with_its_loss_and_data(measured, m
 
 def test_a_report_is_kept_where_a_run_is_named_by_a_link_or_a_point(small_file, tmp_path, monkeypatch):
     folder = run(small_file, tmp_path / "a")
-    named = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5", "--save"]
+    named = ["--dataset", f"file:{small_file}", "--save"]
     (tmp_path / "link").symlink_to(folder)
     assert main(["sharpness", str(tmp_path / "link"), *LITTLE, *named]) == 0
     assert (tmp_path / "link").is_symlink()

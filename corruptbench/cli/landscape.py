@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corruptbench.cli.parser import Parser
-from corruptbench.cli.source import add_on_nonfinite
+from corruptbench.cli.source import add_clean_options, clean_data
 from corruptbench.errors import UsageError
 
 
@@ -30,8 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plane", action="store_true", help="the plane of directions 0 and 1 as well")
     parser.add_argument("--loss", action="store_true", help="the loss of the critics as well")
     parser.add_argument("--objective", metavar="NAME", help="with --loss: of this objective instead, as V or actor")
-    parser.add_argument("--dataset", help="with --loss: file:PATH of the data, which a record names without its folder")
-    add_on_nonfinite(parser)
+    add_clean_options(parser, "with --loss: ")
     parser.add_argument("--plugin", type=Path, action="append", default=[], help="Python file that the runs need")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write figures there, as SVG and PNG (extra report)")
     parser.add_argument("--3d", dest="three", action="store_true", help="with --plot and --plane: reliefs as well")
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.loss:
         parser.require_beside("--loss", options, ("objective", "dataset"))
     if not options.dataset:
-        parser.require_beside("--dataset", options, ("on_nonfinite",))
+        parser.require_beside("--dataset", options, ("on_nonfinite", "download"))
     if options.three and not (options.plane and options.plot):
         raise UsageError("--3d draws the plane: give --plane and --plot DIR as well")
     settings = Settings(options.directions, options.episodes, options.radius, options.points, options.plane)
@@ -59,14 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     runs = [trained_run(name, options.results, f"RUN {name}") for name in options.runs]
     if options.plot:
         probe_writable(options.plot, "--plot")
+    clean = clean_data(options, runs[0].record)
     found = measure(
-        runs,
-        settings,
-        loss=options.loss,
-        objective=options.objective,
-        results=options.results,
-        dataset=options.dataset,
-        on_nonfinite=options.on_nonfinite,
+        runs, settings, loss=options.loss, objective=options.objective, results=options.results, clean=clean
     )
     print(pretty(to_json(found, settings)) if options.json else text(found, settings), end="", flush=True)
     if options.plot:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.cli.parser import Parser
-from corruptbench.cli.source import add_source_options, load_rows
+from corruptbench.cli.source import add_clean_options, clean_data
 from corruptbench.errors import DataError, UsageError
 
 
@@ -23,17 +23,17 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.sharpness import Effort
     from corruptbench.store import pretty, probe_writable
     from corruptbench.tables.sharpness import reports_csv
-    from corruptbench.trained import require_once
+    from corruptbench.trained import read_run, require_once
 
     effort = Effort(options.rows, options.iterations, options.probes, options.directions)
     if not options.dataset:
-        parser.require_beside("--dataset", options, ("env", "on_nonfinite", "download"))
+        parser.require_beside("--dataset", options, ("on_nonfinite", "download"))
     for path in options.plugin:
         load_plugin(path)
     torch.set_num_threads(1)  # another number gives other last bits
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
-    clean = load_rows(options).dataset() if options.dataset else None
+    clean = clean_data(options, read_run(options.run[0], options.results, f"RUN {options.run[0]}")[1])
     runs = [asked(name, effort, clean, options) for name in options.run]
     require_once(record.run_id for record, _ in runs)
     if options.plot is not None:
@@ -62,8 +62,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("run", nargs="+", metavar="RUN", help="folder of a run, or its id below --results")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results")
-    parser.add_argument("--dataset", help="the clean data, where records cannot name them: file:PATH, with its --env")
-    add_source_options(parser)
+    add_clean_options(parser)
     parser.add_argument("--rows", type=int, default=usual.rows, help="transitions that losses are measured on")
     parser.add_argument("--iterations", type=int, default=usual.iterations, help="of Lanczos' method")
     parser.add_argument("--probes", type=int, default=usual.probes, help="random vectors for the trace")
@@ -84,13 +83,11 @@ def asked(name: str, effort, clean, options: argparse.Namespace):  # type: ignor
     Raises UsageError before anything is measured for a run that has none and can have none.
     """
     from corruptbench.corrupting import check_clean
-    from corruptbench.records import RECORD, RunRecord
     from corruptbench.sharpness import keep, report_of_run, reports_in
-    from corruptbench.trained import run_folder, trained_run
+    from corruptbench.trained import read_run, trained_run
 
     where = f"RUN {name}"
-    folder = run_folder(name, options.results, where)
-    record = RunRecord.read(folder / RECORD)
+    folder, record = read_run(name, options.results, where)
     kept = [found for found in reports_in(folder) if all(found[key] == value for key, value in vars(effort).items())]
     if record.outcome == "ok" and kept and kept[-1]["step"] == record.spec.steps:
         if clean is not None:

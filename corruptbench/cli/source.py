@@ -14,18 +14,24 @@ NAMES = "a shipped dataset, d4rl:ID, d4rl:PATH, minari:ID, or file:PATH"
 def add_source_options(parser: argparse._ActionsContainer) -> None:
     """What says how a dataset is read: for ``data`` and ``corrupt``, as in ``run``."""
     parser.add_argument("--env", help="the environment it belongs to (default: that of our table; a file: needs it)")
-    add_on_nonfinite(parser)
-    parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
+    _add_reading_options(parser)
 
 
-def add_on_nonfinite(parser: argparse._ActionsContainer) -> None:
-    """What becomes of episodes with values that are not finite."""
+def add_clean_options(parser: argparse._ActionsContainer, needs: str = "") -> None:
+    """The clean data of finished runs, which have an environment; read by :func:`clean_data`."""
+    text = "the clean data, where a record does not know their folder: file:PATH"
+    parser.add_argument("--dataset", help=f"{needs}{text}")
+    _add_reading_options(parser)
+
+
+def _add_reading_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--on-nonfinite",
         choices=("refuse", "drop-episode"),
         default="refuse",
         help="drop-episode drops whole episodes with NaN or Inf",
     )
+    parser.add_argument("--download", action="store_true", help="fetch a Minari dataset that is not here (extra hub)")
 
 
 def add_plugin_timeout(parser: argparse._ActionsContainer) -> None:
@@ -105,10 +111,21 @@ def device(text: str) -> str:
 
 def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: ignore[no-untyped-def]
     """The dataset that the options name, with the gate's report, of which standard error is told."""
-    from corruptbench.data import load_rows
     from corruptbench.environments import environment
 
-    env = environment(options.env) if options.env else None
+    return _loaded(options, environment(options.env) if options.env else None, announce=announce)
+
+
+def clean_data(options: argparse.Namespace, record):  # type: ignore[no-untyped-def]
+    """The dataset of a run that ``--dataset`` names, in the run's environment; None where nothing is named."""
+    from corruptbench.trained import environment_of
+
+    return _loaded(options, environment_of(record)).dataset() if options.dataset else None
+
+
+def _loaded(options: argparse.Namespace, env, *, announce: bool = True):  # type: ignore[no-untyped-def]
+    from corruptbench.data import load_rows
+
     loaded = load_rows(options.dataset, env, on_nonfinite=options.on_nonfinite, download=options.download)
     for sentence in loaded.report.sentences if announce else ():
         print(f"{loaded.id}: {sentence}", file=sys.stderr)

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from corruptbench.environments import environment, make, spelling
+from corruptbench.environments import make
 from corruptbench.errors import DataError, UsageError
 from corruptbench.landscape.directions import widths
-from corruptbench.trained import Trained, require_once
+from corruptbench.trained import Trained, environment_of, require_once
 from corruptbench.types import Environment
 
 
 def common_environment(runs: Sequence[Trained]) -> Environment:
-    """The environment of the runs, as our own table or Gymnasium's registry has it; nothing is made from a record.
+    """The environment of the runs, as :func:`corruptbench.trained.environment_of` finds it.
 
     Raises UsageError for runs of different ones, for one that is none here, and for a run that is named twice,
     DataError for one that cannot be made.
@@ -24,18 +24,12 @@ def common_environment(runs: Sequence[Trained]) -> Environment:
                 "and returns of one environment, with one reference, are compared"
             )
     require_once(run.record.run_id for run in runs)
-    supplied = (env.reference_min, env.reference_max) if env.references_supplied else (None, None)
+    known = environment_of(first)
     try:
-        known = environment(spelling(env), *supplied)
-    except UsageError:
-        known = None
-    if known != env:
-        raise UsageError(f"run {first.run_id} is scored in {env.id}, and here is no environment like it")
-    try:
-        make(env).close()
+        make(known).close()
     except DataError as error:
         raise DataError(f"run {first.run_id} has no reward surface: {error}") from error
-    return env
+    return known
 
 
 def require_same(runs: Sequence[Trained], groups: Sequence[Sequence[str]]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from corruptbench.algos.agent import State
 from corruptbench.bars import progress
 from corruptbench.corrupting import data_of
-from corruptbench.data import load
 from corruptbench.errors import Diverged, UsageError
 from corruptbench.evaluate import FINAL_EPISODES
 from corruptbench.landscape.comparable import common_environment, require_same
@@ -17,7 +16,7 @@ from corruptbench.landscape.losses import fixed_batch, loss_of, objective_of
 from corruptbench.landscape.surface import Grid, Lines, Measure, Surface, lines, mean_return, plane
 from corruptbench.tables.labels import run_names
 from corruptbench.trained import Trained
-from corruptbench.types import Batch, Environment
+from corruptbench.types import Batch, Environment, TransitionDataset
 
 log = logging.getLogger(__name__)
 
@@ -84,20 +83,19 @@ def measure(
     loss: bool = False,
     objective: str | None = None,
     results: Path = Path("results"),
-    dataset: str | None = None,
-    on_nonfinite: str = "refuse",
+    clean: TransitionDataset | None = None,
 ) -> list[Measured]:
     """The reward surface of each run's policy, and with ``loss`` the loss surface of an objective of its networks.
 
     The objective is that of the critics where none is named. Everything is checked before anything is measured: raises
     UsageError for runs that cannot be compared or have no such objective, DataError for an environment that cannot be
-    made here, and as :func:`corruptbench.corrupting.data_of` does for their data.
+    made here, and as :func:`corruptbench.corrupting.data_of`, which says what ``clean`` is, does for their data.
     """
     env = common_environment(runs)
     require_same(runs, [run.model.agent.acting for run in runs])
     wanted = [objective_of(run.model.agent, objective) for run in runs] if loss else []
     require_same(runs if loss else [], [(found.group,) for found in wanted])
-    batches = [_batches(run, env, results, dataset, on_nonfinite) if loss else {} for run in runs]
+    batches = [_batches(run, results, clean) if loss else {} for run in runs]
 
     found = []
     for i, (run, name) in enumerate(zip(runs, run_names([run.record for run in runs]), strict=True)):
@@ -111,15 +109,9 @@ def measure(
     return found
 
 
-def _batches(run: Trained, env: Environment, results: Path, dataset: str | None, on_nonfinite: str) -> dict[str, Batch]:
+def _batches(run: Trained, results: Path, clean: TransitionDataset | None) -> dict[str, Batch]:
     """The fixed batch of what a run was trained on, and of the clean data where those are others."""
-    if dataset is None and run.record.spec.dataset.startswith("file:"):
-        raise UsageError(
-            f"--loss: run {run.record.run_id} was trained on {run.record.spec.dataset}, and its record does not know "
-            "the folder: give --dataset file:PATH"
-        )
-    named = load(dataset, env, on_nonfinite=on_nonfinite) if dataset else None
-    clean, corrupted = data_of(run.record.spec, results, named)
+    clean, corrupted = data_of(run.record.spec, results, clean)
     found = {"corrupted": corrupted.dataset} if corrupted.dataset.sha256 != clean.sha256 else {}
     found["clean"] = clean
     return {name: fixed_batch(data, run.model.normalisation) for name, data in found.items()}
