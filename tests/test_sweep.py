@@ -619,6 +619,14 @@ def test_a_dry_run_trains_nothing_and_says_what_there_is_to_do(four, small_file,
     assert "to do: 2 of 4 runs, 80 steps" in capsys.readouterr().out
 
 
+def test_a_dry_runs_columns_stand_below_each_other_however_long_a_name_is(four, small_file, tmp_path, capsys):
+    named = ["--algo", "bc", "--algo", "bc:layer_norm=true,activation=crelu+sam"]
+    assert main(arguments(four, small_file, tmp_path / "out", *named, "--dry-run")) == 0
+    table = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert len(table) == 3
+    assert len(set(map(len, table))) == 1
+
+
 def test_what_another_folder_holds_is_not_trained_again(four, small_file, tmp_path, in_turn, capsys):
     out, shared = tmp_path / "out", tmp_path / "shared"
     more = ["--recorded", str(shared), "--engine", "eager"]

@@ -195,11 +195,12 @@ def foretold(jobs, setup, out: Path, workers: int) -> str:  # type: ignore[no-un
             if job.learner not in paces:
                 print(f"trying out {job.learner} for a few seconds", file=sys.stderr)
                 paces[job.learner] = tried_out(learner)
-    lines = [f"{'learner':<20} {'runs':>6} {'steps':>14} {'steps/s':>8} {'time':>8}"]
+    width = max(map(len, ["learner", *states]))
+    lines = [f"{'learner':<{width}} {'runs':>6} {'steps':>14} {'steps/s':>8} {'time':>8}"]
     for name in states:
         own = [job for job in left if job.learner == name]
         steps, time = sum(job.request.steps for job in own), in_words(hours(own, paces, 1) or 0.0)
-        lines.append(f"{name:<20} {len(own):>6} {steps:>14,} {1 / paces[name].step:>8.0f} {time:>8}")
+        lines.append(f"{name:<{width}} {len(own):>6} {steps:>14,} {1 / paces[name].step:>8.0f} {time:>8}")
     folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
     total = hours(left, paces, workers) or 0.0
     surrogates = {job.request.dataset for job in left if job.run_id is None}
