@@ -267,7 +267,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     for threat, force in zip(threats, again, strict=True):
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, setup)
         if log.isEnabledFor(logging.INFO):  # a worker among many says only what is wrong
-            print(f"{planned.dataset!r}, run {planned.spec.run_id}", file=sys.stderr)
+            data = planned.dataset
+            what = f"{data.id}: {len(data):,} transitions of {data.environment.id}"
+            print(f"{what}, run {planned.spec.run_id}", file=sys.stderr)
         record = execute(planned, options.out, setup, force=force)
         if not options.json:
             print(beside_the_table(record, options.out), end="")
