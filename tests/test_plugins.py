@@ -172,7 +172,7 @@ def test_a_corruption_in_a_file_runs_and_shows_its_options(noise, run, small_fil
     assert record.options["corruption.shift"] == "3.0"
     assert record.corruption["audit"]["rew"]["rate"] == pytest.approx(0.2, abs=0.03)
     assert record.corruption["sha256"] != record.spec.dataset_sha256
-    assert re.fullmatch(rf"TransitionDataset\(.*\), run {record.run_id}\n", said)
+    assert re.fullmatch(rf"\S+: [\d,]+ transitions of Hopper-v5, run {record.run_id}\n", said)
 
     assert main(["list", "corruptions", "--plugin", str(plugin)]) == 0
     out = capsys.readouterr().out
@@ -461,7 +461,7 @@ def test_a_corruption_that_breaks_its_contract_is_named(body, message, noise, ru
     folder = tmp_path / "out" / record.run_id
     assert {path.name for path in folder.iterdir()} == {"record.json", "timing.json", "manifest.json"}
     assert [path.name for path in folder.parent.iterdir()] == [record.run_id]
-    assert re.fullmatch(rf"TransitionDataset\(.*\), run {record.run_id}\n", said)
+    assert re.fullmatch(rf"\S+: [\d,]+ transitions of Hopper-v5, run {record.run_id}\n", said)
 
 
 def test_the_failure_is_printed(noise, run, small_file, tmp_path, capsys):
