@@ -47,7 +47,7 @@ def run_folder(name: str, results: Path, where: str) -> Path:
     return found[0]
 
 
-def read_run(name: str, results: Path, where: str) -> tuple[Path, RunRecord]:
+def named_run(name: str, results: Path, where: str) -> tuple[Path, RunRecord]:
     """A run's folder and record, named as in :func:`run_folder`."""
     folder = run_folder(name, results, where)
     return folder, RunRecord.read(folder / RECORD)
@@ -62,7 +62,7 @@ def require_once(run_ids: Iterable[str]) -> None:
 
 def trained_run(name: str, results: Path, where: str) -> Trained:
     """A finished run, named as in :func:`run_folder`; raises UsageError for one without networks, too."""
-    folder, record = read_run(name, results, where)
+    folder, record = named_run(name, results, where)
     if record.outcome != "ok":
         raise UsageError(f"{where}: the run ended as {record.outcome!r}, and only one that is ok has networks")
     if not (folder / AGENT).is_file():
@@ -70,7 +70,7 @@ def trained_run(name: str, results: Path, where: str) -> Trained:
     return Trained(folder, record, load_weights(folder / AGENT))
 
 
-def environment_of(record: RunRecord) -> Environment:
+def known_environment(record: RunRecord) -> Environment:
     """The environment of a run, as our own table or Gymnasium's registry has it; nothing is made from a record.
 
     Raises UsageError for one that is none here.

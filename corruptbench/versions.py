@@ -11,7 +11,7 @@ PACKAGES = ("corruptbench", "torch", "numpy", "gymnasium", "mujoco")
 
 CPUINFO = Path("/proc/cpuinfo")
 MODEL = (("vendor_id", "cpu family", "model"), ("CPU implementer", "CPU part"))
-"""Its fields that say which processor it is, of x86 and of Arm."""
+"""The fields of ``CPUINFO`` that say which processor it is, of x86 and of Arm."""
 
 
 def versions() -> dict[str, str]:

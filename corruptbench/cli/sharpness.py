@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     from corruptbench.sharpness import Effort
     from corruptbench.store import pretty, probe_writable
     from corruptbench.tables.sharpness import reports_csv
-    from corruptbench.trained import read_run, require_once
+    from corruptbench.trained import named_run, require_once
 
     effort = Effort(options.rows, options.iterations, options.probes, options.directions)
     if not options.dataset:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)  # another number gives other last bits
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
-    clean = clean_data(options, read_run(options.run[0], options.results, f"RUN {options.run[0]}")[1])
+    clean = clean_data(options, named_run(options.run[0], options.results, f"RUN {options.run[0]}")[1])
     runs = [asked(name, effort, clean, options) for name in options.run]
     require_once(record.run_id for record, _ in runs)
     if options.plot is not None:
@@ -84,10 +84,10 @@ def asked(name: str, effort, clean, options: argparse.Namespace):  # type: ignor
     """
     from corruptbench.corrupting import check_clean
     from corruptbench.sharpness import keep, report_of_run, reports_in
-    from corruptbench.trained import read_run, trained_run
+    from corruptbench.trained import named_run, trained_run
 
     where = f"RUN {name}"
-    folder, record = read_run(name, options.results, where)
+    folder, record = named_run(name, options.results, where)
     kept = [found for found in reports_in(folder) if all(found[key] == value for key, value in vars(effort).items())]
     if record.outcome == "ok" and kept and kept[-1]["step"] == record.spec.steps:
         if clean is not None:

@@ -118,9 +118,9 @@ def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: i
 
 def clean_data(options: argparse.Namespace, record):  # type: ignore[no-untyped-def]
     """The dataset of a run that ``--dataset`` names, in the run's environment; None where nothing is named."""
-    from corruptbench.trained import environment_of
+    from corruptbench.trained import known_environment
 
-    return _loaded(options, environment_of(record)).dataset() if options.dataset else None
+    return _loaded(options, known_environment(record)).dataset() if options.dataset else None
 
 
 def _loaded(options: argparse.Namespace, env, *, announce: bool = True):  # type: ignore[no-untyped-def]

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from corruptbench.environments import make
 from corruptbench.errors import DataError, UsageError
 from corruptbench.landscape.directions import widths
-from corruptbench.trained import Trained, environment_of, require_once
+from corruptbench.trained import Trained, known_environment, require_once
 from corruptbench.types import Environment
 
 
 def common_environment(runs: Sequence[Trained]) -> Environment:
-    """The environment of the runs, as :func:`corruptbench.trained.environment_of` finds it.
+    """The environment of the runs, as :func:`corruptbench.trained.known_environment` finds it.
 
     Raises UsageError for runs of different ones, for one that is none here, and for a run that is named twice,
     DataError for one that cannot be made.
@@ -24,7 +24,7 @@ def common_environment(runs: Sequence[Trained]) -> Environment:
                 "and returns of one environment, with one reference, are compared"
             )
     require_once(run.record.run_id for run in runs)
-    known = environment_of(first)
+    known = known_environment(first)
     try:
         make(known).close()
     except DataError as error:
