@@ -76,7 +76,7 @@ class Checkpoints:
                 return checkpoint
             other = f"{self.folder} holds a checkpoint made with {difference}"
             if not self.anew:
-                raise UsageError(f"{other}: repeat the command that made it, or remove {self.folder} to begin anew")
+                raise UsageError(f"{other}: go on with what made it, or remove {self.folder} to begin anew")
             log.warning("%s, which may give other bytes: it is removed", other)
             _drop(path)
         return None

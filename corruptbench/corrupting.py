@@ -3,8 +3,11 @@
 import dataclasses
 import hashlib
 import logging
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,17 +21,22 @@ from corruptbench.data import cache, load
 from corruptbench.errors import CorruptBenchError, IntegrityError, PluginError, ResourceError, UsageError
 from corruptbench.isolation import apply_isolated, can_be_isolated
 from corruptbench.links import without_links
+from corruptbench.records import RunRecord
 from corruptbench.registry import CORRUPTIONS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.rng import PROTOCOL, unit_seeds
 from corruptbench.spec import CorruptionSpec, RunSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json
 from corruptbench.surrogates import surrogate_for, surrogate_of_run
+from corruptbench.trained import environment_of_data
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
-from corruptbench.versions import platform
+from corruptbench.versions import platform, processor, versions
 
 log = logging.getLogger(__name__)
 
 WHITE_BOX = "white-box"
+
+AUDIT_AGREES = 1e-3
+"""How far two processors may differ on one attack, of a number or of a share; those of our records do by 1e-6."""
 
 
 def named_corruption(text: str) -> tuple[str, Corruption]:
@@ -129,13 +137,16 @@ def corrupt(
 
 
 def data_of(
-    spec: RunSpec, results: Path = Path("results"), clean: TransitionDataset | None = None
+    record: RunRecord, results: Path = Path("results"), clean: TransitionDataset | None = None, *, exactly: bool = False
 ) -> tuple[TransitionDataset, Corrupted]:
     """The clean data of a run and what it was trained on, made again from its spec.
 
     ``clean`` is needed where the spec cannot name them: it knows a file without its folder. Raises UsageError for a
-    threat model that is not at hand or attacked the learner itself, IntegrityError where the clean data are others.
+    threat model that is not at hand or attacked the learner itself, IntegrityError where the clean data, the surrogate
+    or what was made of them are others than the run's. An attack has other last bits on another kind of CPU: of that
+    a warning tells, or with ``exactly`` an IntegrityError.
     """
+    spec = record.spec
     corruption = corruption_of(spec.corruption)
     if corruption is None:
         raise UsageError(
@@ -146,10 +157,13 @@ def data_of(
             f"run {spec.run_id} was trained on {spec.dataset}, and its record does not know the folder: give "
             "--dataset file:PATH"
         )
-    clean = load(spec.dataset) if clean is None else clean
+    clean = load(spec.dataset, environment_of_data(spec)) if clean is None else clean
     check_clean(clean, spec)
     corruption, surrogate = with_surrogate(corruption, clean, results)
-    return clean, computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
+    _check_surrogate(surrogate, clean, spec)
+    found = computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
+    check_remade(found, record, exactly=exactly)
+    return clean, found
 
 
 def check_clean(clean: TransitionDataset, spec: RunSpec) -> None:
@@ -159,6 +173,49 @@ def check_clean(clean: TransitionDataset, spec: RunSpec) -> None:
             f"the SHA-256 of {clean.id} is {clean.sha256[:16]}..., and run {spec.run_id} was trained on "
             f"{spec.dataset_sha256[:16]}..."
         )
+
+
+def _check_surrogate(surrogate: Surrogate | None, clean: TransitionDataset, spec: RunSpec) -> None:
+    """Raises IntegrityError unless this is what a run's attack was computed against."""
+    here, then = surrogate.sha256 if surrogate else None, spec.corruption.surrogate_sha256
+    if here != then:
+        raise IntegrityError(
+            f"the SHA-256 of the surrogate of {clean.id} is {_short(here)} here, and run {spec.run_id} was attacked "
+            f"with {_short(then)}: one that is trained has other bits on another kind of CPU"
+        )
+
+
+def check_remade(found: Corrupted, record: RunRecord, *, exactly: bool) -> None:
+    """Tells of data that are not to the byte what a run was trained on, as :func:`data_of` says."""
+    here, then = found.dataset.sha256, record.corruption["sha256"]
+    if here == then:
+        return
+    spec, package = record.spec.corruption, "torch"
+    words = (
+        f"the SHA-256 of the {spec.name} data of run {record.run_id} is {_short(here)} here ({processor()}, "
+        f"{package} {versions()[package]}), and was {_short(then)} where it was trained "
+        f"({record.execution['cpu']}, {package} {record.versions.get(package)})"
+    )
+    same_stack = (processor(), versions()) == (record.execution["cpu"], record.versions)
+    is_rounding = spec.surrogate_sha256 and not same_stack and _alike(found.audit, record.corruption["audit"])
+    if exactly or not is_rounding:
+        raise IntegrityError(words)
+    log.warning("%s: an attack is rounded in another way there, and its audit is the same to %g", words, AUDIT_AGREES)
+
+
+def _alike(found: Any, other: Any) -> bool:
+    """Whether two audits agree, their numbers to ``AUDIT_AGREES``."""
+    if isinstance(found, Mapping) and isinstance(other, Mapping):
+        return found.keys() == other.keys() and all(_alike(found[name], other[name]) for name in found)
+    if isinstance(found, list | tuple) and isinstance(other, list | tuple):
+        return len(found) == len(other) and all(map(_alike, found, other))
+    if isinstance(found, float) and isinstance(other, int | float):
+        return math.isclose(found, other, rel_tol=AUDIT_AGREES, abs_tol=AUDIT_AGREES)
+    return bool(found == other)
+
+
+def _short(sha256: str | None) -> str:
+    return f"{sha256[:16]}..." if sha256 else "none"
 
 
 def computed_or_cached(

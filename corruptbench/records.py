@@ -106,6 +106,7 @@ def _misnamed(record: RunRecord) -> str | None:
         ("dataset", spec.dataset, is_id),
         ("environment", spec.environment.id, is_id),
         ("version", record.versions["corruptbench"], is_value),
+        ("processor", record.execution["cpu"], is_value),
         ("command", record.command, str.isprintable),
         *(("option", text, is_value) for option in record.options.items() for text in option),
         *(("hash", text, is_name) for text in (*hashes, spec.algorithm.source_sha256) if text is not None),

@@ -12,10 +12,10 @@ from corruptbench import command, settings
 from corruptbench.algos.agent import Agent, State, options_of
 from corruptbench.attempt import Attempt, Setup, corrupted_for, sharpness_of, without_sharpness
 from corruptbench.checkpoints import Checkpoints
-from corruptbench.corrupting import WHITE_BOX, corruption_spec, named_corruption, with_surrogate
+from corruptbench.corrupting import WHITE_BOX, check_remade, corruption_spec, named_corruption, with_surrogate
 from corruptbench.data import load
 from corruptbench.environments import environment, make, with_references
-from corruptbench.errors import DataError, PluginError, UsageError, sentence
+from corruptbench.errors import DataError, IntegrityError, PluginError, UsageError, sentence
 from corruptbench.modifiers import require_at_work, require_heeded
 from corruptbench.optimizers import optimizer_for, spec_of
 from corruptbench.records import RECORD, RunRecord
@@ -161,7 +161,10 @@ def execute_all(plans: Sequence[Plan], out: Path, setup: Setup = DEFAULT, *, for
 
 
 def found(planned: Plan, out: Path, setup: Setup) -> RunRecord:
-    """The record of a finished run, whose sharpness is measured if that is asked for and was not done."""
+    """The record of a finished run, whose sharpness is measured if that is asked for and was not done.
+
+    It is measured on the bytes that the run was trained on, or not at all.
+    """
     folder = out / planned.spec.run_id
     record = RunRecord.read(folder / RECORD)
     log.info("%s holds this run already (%s); --force does it again", folder, record.outcome)
@@ -169,8 +172,10 @@ def found(planned: Plan, out: Path, setup: Setup) -> RunRecord:
         log.info("its sharpness was not measured: that is done now")
         model = trained_run(str(folder), out, str(folder)).model
         try:
-            keep(sharpness_of(model, planned.spec.steps, corrupted_for(planned, setup).dataset, planned), folder)
-        except DataError as error:  # its weights have none
+            corrupted = corrupted_for(planned, setup)
+            check_remade(corrupted, record, exactly=True)
+            keep(sharpness_of(model, planned.spec.steps, corrupted.dataset, planned), folder)
+        except (DataError, IntegrityError) as error:  # its weights have none, or another processor made its data
             without_sharpness(planned, planned.spec.steps, error)
     return record
 

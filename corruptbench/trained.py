@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corruptbench.environments import environment, spelling
+from corruptbench.environments import environment, spelling, with_references
 from corruptbench.errors import UsageError
 from corruptbench.names import is_name, refuse_pickle
 from corruptbench.records import RECORD, RunRecord
+from corruptbench.spec import RunSpec
 from corruptbench.store import check_manifest
 from corruptbench.train import Policy
 from corruptbench.types import Environment
@@ -70,17 +71,30 @@ def trained_run(name: str, results: Path, where: str) -> Trained:
     return Trained(folder, record, load_weights(folder / AGENT))
 
 
-def known_environment(record: RunRecord) -> Environment:
-    """The environment of a run, as our own table or Gymnasium's registry has it; nothing is made from a record.
+def environment_of_data(spec: RunSpec) -> Environment:
+    """The environment that a run's data belong to, as our own table or Gymnasium's registry has it.
 
-    Raises UsageError for one that is none here.
+    Its references are those of our table, which data do not depend on. Nothing is made from a record. Raises
+    UsageError for one that is none here.
     """
-    env = record.spec.environment
-    supplied = (env.reference_min, env.reference_max) if env.references_supplied else (None, None)
     try:
-        known = environment(spelling(env), *supplied)
-    except UsageError:
-        known = None
+        return environment(spelling(spec.environment))
+    except UsageError as error:
+        raise _unknown(spec) from error
+
+
+def known_environment(spec: RunSpec) -> Environment:
+    """The environment that a run is scored in, as :func:`environment_of_data`, with the run's references.
+
+    Raises UsageError for one that is none here, or has other references.
+    """
+    env, known = spec.environment, environment_of_data(spec)
+    if env.references_supplied:
+        known = with_references(known, env.reference_min, env.reference_max)
     if known != env:
-        raise UsageError(f"run {record.run_id} is scored in {env.id}, and here is no environment like it")
+        raise _unknown(spec)
     return known
+
+
+def _unknown(spec: RunSpec) -> UsageError:
+    return UsageError(f"run {spec.run_id} is scored in {spec.environment.id}, and here is no environment like it")

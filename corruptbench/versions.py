@@ -2,6 +2,7 @@
 
 import hashlib
 import platform as system
+import re
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 PACKAGES = ("corruptbench", "torch", "numpy", "gymnasium", "mujoco")
 
 CPUINFO = Path("/proc/cpuinfo")
+FIRST, LONGEST = 4096, 64
+"""Characters that are read of it, which the first processor's begin, and of a field."""
 MODEL = (("vendor_id", "cpu family", "model"), ("CPU implementer", "CPU part"))
 """The fields of ``CPUINFO`` that say which processor it is, of x86 and of Arm."""
 
@@ -48,14 +51,20 @@ def processor() -> str:
 def _model() -> str:
     """Maker and model of the first processor, as much of it as the system tells."""
     try:
-        lines = CPUINFO.read_text("utf-8", "replace").partition("\n\n")[0].splitlines()
+        with CPUINFO.open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(FIRST).partition("\n\n")[0].splitlines()
     except OSError:  # another system's
         lines = []
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    fields = {name.strip(): _word(value) for name, _, value in (line.partition(":") for line in lines)}
     for maker, *model in MODEL:
-        if maker in fields:
-            return f"{fields[maker]} {'/'.join(fields.get(name, '?') for name in model)}"
-    return system.processor() or system.machine()
+        if fields.get(maker):
+            return f"{fields[maker]} {'/'.join(fields.get(name) or '?' for name in model)}"
+    return _word(system.processor() or system.machine())
+
+
+def _word(text: str) -> str:
+    """What tables and keys can hold of what a system says."""
+    return re.sub("[^A-Za-z0-9_.()@-]+", " ", text).strip()[:LONGEST]
 
 
 def _source_of(parts: tuple[str, ...]) -> str:

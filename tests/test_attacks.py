@@ -9,16 +9,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from builders_runs import rewrite
 from test_report import HOPPER, record, summary_of, tables
 
 from corruptbench import corrupting, surrogates, training
 from corruptbench.attempt import Setup
 from corruptbench.cli import main
-from corruptbench.corrupting import computed_or_cached, corrupt, corruption_spec, named_corruption
+from corruptbench.corrupting import computed_or_cached, corrupt, corruption_spec, data_of, named_corruption
 from corruptbench.corruptions.auto import ENSEMBLES, members
 from corruptbench.data import load
 from corruptbench.data.describe import audit_text
-from corruptbench.errors import ResourceError, UsageError
+from corruptbench.errors import IntegrityError, ResourceError, UsageError
 from corruptbench.registry import CORRUPTIONS
 from corruptbench.request import RunRequest
 from corruptbench.rng import unit_seeds
@@ -28,6 +29,7 @@ from corruptbench.store import check_manifest
 from corruptbench.suites import Suite, threat_key
 from corruptbench.tables.stats import worst_case
 from corruptbench.types import HASHED
+from corruptbench.versions import processor, versions
 
 TINY = {"hidden": (8, 8), "batch_size": 16}
 SEED = unit_seeds(0)[1]
@@ -288,6 +290,109 @@ def test_a_surrogates_place_depends_on_all_that_its_bytes_depend_on(dataset, mon
     monkeypatch.setattr(surrogates, "resolve_engine", lambda engine: "another")
     assert surrogates.cache_folder(dataset) != usual
     assert surrogates.cache_folder(dataset.replace(rewards=-dataset.rewards)) != usual
+
+
+# Made again for a finished run
+
+
+@pytest.fixture
+def attacked(small_file, tmp_path):
+    """The record of a run under a small attack."""
+    return done(asked(small_file, "obs-adv:rate=0.1"), tmp_path / "results")
+
+
+def otherwise(found, **audit):
+    """The record of a run that was attacked elsewhere: with other last bits, and maybe another audit."""
+    numbers = {**found.corruption["audit"]["obs"], **audit}
+    corruption = {"sha256": "0" * 64, "audit": {"obs": numbers}}
+    return dataclasses.replace(found, corruption=corruption, execution={**found.execution, "cpu": "X"})
+
+
+def test_the_data_of_a_run_are_made_again(attacked, dataset, monkeypatch):
+    clean, found = data_of(attacked, clean=dataset, exactly=True)
+    assert clean is dataset
+    assert found.dataset.sha256 == attacked.corruption["sha256"]
+
+
+def test_an_attack_that_another_cpu_rounds_otherwise_is_told_of_and_never_taken_for_the_same(attacked, dataset, caplog):
+    value = attacked.corruption["audit"]["obs"]["value_after"]
+    elsewhere = otherwise(attacked, value_after=value * (1 + 1e-6))
+    _, found = data_of(elsewhere, clean=dataset)
+    here = attacked.corruption["sha256"]
+    assert found.dataset.sha256 == here
+    words = (
+        f"the SHA-256 of the obs-adv data of run {attacked.run_id} is {here[:16]}... here ({processor()}, torch "
+        f"{versions()['torch']}), and was {'0' * 16}... where it was trained (X, torch {versions()['torch']})"
+    )
+    assert caplog.messages[-1].startswith(f"{words}: an attack is rounded in another way there")
+    with pytest.raises(IntegrityError) as raised:
+        data_of(elsewhere, clean=dataset, exactly=True)
+    assert str(raised.value) == words
+
+
+def test_other_data_than_a_runs_are_refused(small_file, attacked, dataset, tmp_path):
+    """An attack with another audit, one with other bits from the same stack, and noise, whose bits are no CPU's."""
+    value = attacked.corruption["audit"]["obs"]["value_after"]
+    at_home = {"execution": attacked.execution}
+    noise = done(asked(small_file, "obs-random:rate=0.1"), tmp_path / "results")
+    for wrong in (
+        otherwise(attacked, value_after=value * 1.01),
+        otherwise(attacked, another=1.0),
+        dataclasses.replace(otherwise(attacked), **at_home),
+        otherwise(noise),
+    ):
+        with pytest.raises(IntegrityError, match=r"^the SHA-256 of the obs-(adv|random) data of run "):
+            data_of(wrong, clean=dataset)
+
+
+def test_a_run_that_was_attacked_with_another_surrogate_is_refused_and_nothing_is_cached(
+    attacked, dataset, tmp_path, monkeypatch
+):
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr(surrogates, "STEPS", 21)
+    other = surrogates.surrogate_for(dataset).sha256
+    mine = attacked.spec.corruption.surrogate_sha256
+    assert other != mine
+    with pytest.raises(IntegrityError) as raised:
+        data_of(attacked, clean=dataset)
+    assert str(raised.value) == (
+        f"the SHA-256 of the surrogate of {dataset.id} is {other[:16]}... here, and run {attacked.run_id} was attacked "
+        f"with {mine[:16]}...: one that is trained has other bits on another kind of CPU"
+    )
+    assert not (tmp_path / "cache" / "corrupted").exists()
+
+
+def test_a_report_is_kept_beside_a_run_only_if_it_is_of_its_very_data(small_file, attacked, tmp_path, capsys, caplog):
+    """By ``sharpness --save`` and by ``run --track-sharpness`` for a run that is finished."""
+    folder = tmp_path / "results" / attacked.run_id
+    elsewhere = otherwise(attacked)
+    rewrite(folder, record=elsewhere.text())
+    few = ["--rows", 64, "--iterations", 2, "--probes", 2, "--directions", 2, "--dataset", f"file:{small_file}"]
+    capsys.readouterr()
+    assert command("sharpness", folder, *few) == 0
+    assert "obs-adv:rate=0.1, unit 0" in capsys.readouterr().out
+    assert command("sharpness", folder, *few, "--save") == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"the SHA-256 of the obs-adv data of run {attacked.run_id} is " in err
+    setup = Setup(engine="eager", track_sharpness=20)
+    execute(plan(asked(small_file, "obs-adv:rate=0.1"), tmp_path / "results"), tmp_path / "results", setup)
+    assert caplog.messages[-1].startswith(f"run {attacked.run_id} has no sharpness after 20 steps: the SHA-256 of the ")
+    assert not (folder / "sharpness.json").exists()
+
+
+def test_a_run_on_minari_data_that_our_table_does_not_know_is_measured_as_it_is_named(
+    small_file, tmp_path, monkeypatch, capsys
+):
+    """Its record has the environment, which the data need to be read."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    source = ["--dataset", f"file:{small_file}", "--env", "Hopper-v5"]
+    assert command("corrupt", *source, "--corrupt", "none", "--out", "minari:mine/few-v0") == 0
+    mine = asked(small_file, "obs-random:rate=0.1", dataset="minari:mine/few-v0", env="Hopper-v5")
+    found = done(mine, tmp_path / "results")
+    few = ["--rows", 64, "--iterations", 2, "--probes", 2, "--directions", 2]
+    assert command("sharpness", tmp_path / "results" / found.run_id, *few) == 0
+    assert "minari:mine/few-v0" in capsys.readouterr().out
 
 
 # Exported data

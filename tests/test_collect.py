@@ -736,7 +736,7 @@ def test_a_checkpoint_belongs_to_its_collection(partial, tmp_path, change, diffe
     with pytest.raises(UsageError) as error:
         collect(dataclasses.replace(RESUMED["Hopper-v5"], **change), engine="eager", checkpoints=checkpoints)
     assert str(error.value) == (
-        f"{checkpoints.folder} holds a checkpoint made with {difference}: repeat the command that made it, or remove "
+        f"{checkpoints.folder} holds a checkpoint made with {difference}: go on with what made it, or remove "
         f"{checkpoints.folder} to begin anew"
     )
     assert names(checkpoints.folder) == names(partial)

@@ -37,7 +37,7 @@ from corruptbench.registry import ALGORITHMS
 from corruptbench.rng import stream
 from corruptbench.tables.stats import t_interval
 from corruptbench.train import Learner, Normalisation, Policy
-from corruptbench.trained import trained_run
+from corruptbench.trained import environment_of_data, trained_run
 
 HOPPER = environment("Hopper-v5")
 
@@ -561,6 +561,16 @@ def test_no_environment_is_made_from_what_a_record_says(finished, tmp_path, monk
     for changes in ({"id": "trap:Hopper-v5"}, {"contact_margin": 0.7}, {"model": "other.xml"}):
         with pytest.raises(UsageError, match=r"and here is no environment like it$"):
             common_environment([with_environment(run, **changes)])
+
+
+def test_data_are_read_whatever_the_references_and_scores_are_not(finished, tmp_path):
+    run = trained_run(str(finished["iql"]), tmp_path, "test")
+    odd = with_environment(run, reference_max=1.0)
+    assert environment_of_data(odd.record.spec) == HOPPER
+    with pytest.raises(UsageError, match=r"is scored in Hopper-v5, and here is no environment like it$"):
+        common_environment([odd])
+    supplied = with_environment(run, reference_min=-1.0, reference_max=1.0, references_supplied=True)
+    assert common_environment([supplied]) == supplied.record.spec.environment
 
 
 def test_runs_of_different_environments_and_of_none_are_refused(finished, tmp_path):

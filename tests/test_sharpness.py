@@ -4,12 +4,15 @@ import dataclasses
 import io
 import json
 import math
+import shutil
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from builders import random_dataset
+from builders_runs import rewrite
 from torch.func import grad
 from torch.func import hessian as exact_hessian
 
@@ -39,7 +42,6 @@ from corruptbench.sharpness.curvature import (
 )
 from corruptbench.sharpness.problem import COMMON, has_critics, problems
 from corruptbench.sharpness.rise import ADAPTIVE_RADII, ETA, RADII, Rise
-from corruptbench.store import publish
 from corruptbench.surrogates import TrainedCritics
 from corruptbench.sweep.jobs import jobs
 from corruptbench.tables.labels import run_names
@@ -696,31 +698,18 @@ LITTLE = ["--rows", "64", "--iterations", "4", "--probes", "3", "--directions", 
 """EFFORT, as options."""
 
 
-def changed(folder, **files):
-    """A run's folder with other content in some files, under a manifest of its own."""
-
-    def write(temporary):
-        for path in folder.iterdir():
-            if path.name != "manifest.json":
-                (temporary / path.name).write_bytes(path.read_bytes())
-        for name, content in files.items():
-            (temporary / f"{name}.json").write_text(content)
-
-    publish(folder, write, replace=True)
-
-
 def test_a_kept_report_counts_that_is_of_the_end_of_a_sound_run(small_file, tmp_path, capsys):
     folder = run(small_file, tmp_path / "a", "--track-sharpness", "20")
     early, last = reports_in(folder)
     named = ["--dataset", f"file:{small_file}"]
-    changed(folder, sharpness=text_of([early, {**last, "rows": 7}]))  # one of other rows is none of these
+    rewrite(folder, sharpness=text_of([early, {**last, "rows": 7}]))  # one of other rows is none of these
     capsys.readouterr()
     assert main(["sharpness", str(folder), *LITTLE, *named, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["reports"] == [early, last]
     record = json.loads((folder / "record.json").read_text())
     record |= {"outcome": "diverged", "reason": "step 3: weights of actor are not finite", "score": None}
-    changed(folder, sharpness=text_of([last]), record=json.dumps({**record, "evaluation": None}))
+    rewrite(folder, sharpness=text_of([last]), record=json.dumps({**record, "evaluation": None}))
     assert main(["sharpness", str(folder), *LITTLE, "--csv"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -729,7 +718,7 @@ def test_a_kept_report_counts_that_is_of_the_end_of_a_sound_run(small_file, tmp_
 
 def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, capsys, monkeypatch):
     folder = run(small_file, tmp_path / "a")
-    monkeypatch.setattr("corruptbench.sharpness.report_of_run", lambda *arguments: pytest.fail("it measures"))
+    monkeypatch.setattr("corruptbench.sharpness.report_of_run", lambda *arguments, **more: pytest.fail("it measures"))
     for arguments, expected in (
         ([folder, "missing"], "RUN missing: no run lies in missing or in results/missing"),
         ([folder, folder], f"run {folder.name} is named twice"),
@@ -740,6 +729,10 @@ def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, cap
         ([folder, "--download"], "--download does nothing without --dataset: give that as well"),
         ([folder, "--probes", "1"], "--probes is 1, allowed is 2 and above"),
         (["missing", "--plot", tmp_path / "p"], "RUN missing: no run lies in missing or in results/missing"),
+        (
+            [folder, "missing", "--dataset", f"file:{tmp_path / 'nowhere.hdf5'}"],
+            "RUN missing: no run lies in missing or in results/missing",
+        ),
     ):
         capsys.readouterr()
         assert main(["sharpness", *map(str, arguments)]) == 2
@@ -747,10 +740,27 @@ def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, cap
     assert not (tmp_path / "p").exists()
 
 
+def test_clean_data_are_compared_with_those_of_every_run_before_one_is_measured(
+    small_file, tmp_path, capsys, monkeypatch
+):
+    first = run(small_file, tmp_path / "a")
+    other = tmp_path / "other.hdf5"
+    shutil.copyfile(small_file, other)
+    with h5py.File(other, "r+") as file:
+        file["rewards"][0] += 1
+    second = run(other, tmp_path / "b")
+    monkeypatch.setattr("corruptbench.sharpness.report_of_run", lambda *arguments, **more: pytest.fail("it measures"))
+    capsys.readouterr()
+    assert main(["sharpness", str(first), str(second), *LITTLE, "--dataset", f"file:{small_file}"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"and run {second.name} was trained on" in err
+
+
 def test_what_is_wrong_with_a_run_is_said_of_that_run(small_file, tmp_path, capsys, monkeypatch):
     folder = run(small_file, tmp_path / "a")
 
-    def breaks(*arguments):
+    def breaks(*arguments, **more):
         raise DataError("on clean data, V: a product with the Hessian is nan")
 
     monkeypatch.setattr("corruptbench.sharpness.report_of_run", breaks)
@@ -794,7 +804,7 @@ def test_the_figures_of_runs(small_file, tmp_path, capsys):
     assert "--plot" in capsys.readouterr().err
     (found,) = reports_in(folder)
     same = {**found, "data": dict.fromkeys(("corrupted", "clean"), found["data"]["clean"])}
-    changed(folder, sharpness=text_of([same]))
+    rewrite(folder, sharpness=text_of([same]))
     assert main(["sharpness", str(folder), *LITTLE, "--plot", str(tmp_path / "one")]) == 0
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["sharpness-clean.png", "sharpness-clean.svg"]
 

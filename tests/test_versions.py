@@ -22,8 +22,10 @@ ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nCPU implementer\t: 0x41\nCPU architec
         (ARM, "0x41 0xd0c"),
         ("vendor_id\t: GenuineIntel\ncpu family\t: 6\n", "GenuineIntel 6/?"),
         (f"{INTEL}\n{AMD}", "GenuineIntel 6/143"),
+        ("vendor_id\t: A|B;\x1b[31m\ncpu family\t: \nmodel\t: 1\n", "A B 31m ?/1"),
+        (f"vendor_id\t: {'x' * 5000}\n", f"{'x' * 64} ?/?"),
     ],
-    ids=["intel", "amd", "arm", "incomplete", "two processors"],
+    ids=["intel", "amd", "arm", "incomplete", "two processors", "characters", "long"],
 )
 def test_a_processor_is_its_instruction_set_maker_and_model(text, expected, tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(text)
@@ -32,7 +34,7 @@ def test_a_processor_is_its_instruction_set_maker_and_model(text, expected, tmp_
     assert versions.platform()["cpu"] == processor()
 
 
-@pytest.mark.parametrize("text", [None, "", "features: fp asimd\n"])
+@pytest.mark.parametrize("text", [None, "", "features: fp asimd\n", "vendor_id\t:\n"])
 def test_where_no_such_file_tells_the_system_is_asked(text, tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "CPUINFO", tmp_path / "cpuinfo")
     if text is not None:

@@ -3,13 +3,17 @@
 import argparse
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corruptbench.cli.parser import Parser
 from corruptbench.cli.source import add_clean_options, clean_data
 from corruptbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from corruptbench.records import RunRecord
+    from corruptbench.types import TransitionDataset
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,11 +23,12 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from corruptbench.bars import progress
+    from corruptbench.corrupting import check_clean
     from corruptbench.registry import load_plugin
     from corruptbench.sharpness import Effort
     from corruptbench.store import pretty, probe_writable
     from corruptbench.tables.sharpness import reports_csv
-    from corruptbench.trained import named_run, require_once
+    from corruptbench.trained import require_once
 
     effort = Effort(options.rows, options.iterations, options.probes, options.directions)
     if not options.dataset:
@@ -33,16 +38,18 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)  # another number gives other last bits
     if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib: pip install 'corruptbench[report]'")
-    clean = clean_data(options, named_run(options.run[0], options.results, f"RUN {options.run[0]}")[1])
-    runs = [asked(name, effort, clean, options) for name in options.run]
-    require_once(record.run_id for record, _ in runs)
+    runs = [asked(name, effort, options) for name in options.run]
+    require_once(run.record.run_id for run in runs)
     if options.plot is not None:
         probe_writable(options.plot, "--plot")
+    clean = clean_data(options, runs[0].record)
+    for run in runs if clean is not None else ():
+        check_clean(clean, run.record.spec)
     found = []
-    for record, reports in progress(runs, desc="sharpness", unit="run", leave=False):
-        found.append((record, reports()))
+    for run in progress(runs, desc="sharpness", unit="run", leave=False):
+        found.append((run.record, run.reports(clean)))
         if not (options.json or options.csv):
-            print(table(record, found[-1][1][-1]))
+            print(table(run.record, found[-1][1][-1]))
     if options.csv:
         print(reports_csv(found), end="")
     if options.json:
@@ -77,12 +84,11 @@ def build_parser() -> Parser:
     return parser
 
 
-def asked(name: str, effort, clean, options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """A run's record, and a call for its reports: those that it has, or with the one that is made then.
+def asked(name: str, effort, options: argparse.Namespace) -> "Asked":  # type: ignore[no-untyped-def]
+    """A run with the reports that it has, and how to make the one that it lacks.
 
     Raises UsageError before anything is measured for a run that has none and can have none.
     """
-    from corruptbench.corrupting import check_clean
     from corruptbench.sharpness import keep, report_of_run, reports_in
     from corruptbench.trained import named_run, trained_run
 
@@ -90,21 +96,27 @@ def asked(name: str, effort, clean, options: argparse.Namespace):  # type: ignor
     folder, record = named_run(name, options.results, where)
     kept = [found for found in reports_in(folder) if all(found[key] == value for key, value in vars(effort).items())]
     if record.outcome == "ok" and kept and kept[-1]["step"] == record.spec.steps:
-        if clean is not None:
-            check_clean(clean, record.spec)
-        return record, lambda: kept
+        return Asked(record, lambda clean: kept)
     run = trained_run(name, options.results, where)
 
-    def measured():  # type: ignore[no-untyped-def]
+    def measured(clean):  # type: ignore[no-untyped-def]
         try:
-            report = report_of_run(run, options.results, effort, clean)
+            report = report_of_run(run, options.results, effort, clean, exactly=options.save)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
         if options.save:
             keep(report, folder)
         return [*kept, report]
 
-    return record, measured
+    return Asked(record, measured)
+
+
+class Asked(NamedTuple):
+    """A run whose reports are asked for."""
+
+    record: "RunRecord"
+    reports: "Callable[[TransitionDataset | None], list[dict[str, Any]]]"
+    """The reports of the clean data, those of the run where None."""
 
 
 def draw(found, folder: Path) -> None:  # type: ignore[no-untyped-def]

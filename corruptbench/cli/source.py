@@ -19,7 +19,7 @@ def add_source_options(parser: argparse._ActionsContainer) -> None:
 
 def add_clean_options(parser: argparse._ActionsContainer, needs: str = "") -> None:
     """The clean data of finished runs, which have an environment; read by :func:`clean_data`."""
-    text = "the clean data, where a record does not know their folder: file:PATH"
+    text = "the clean data, as in training; needed for a file:, whose folder a record does not know"
     parser.add_argument("--dataset", help=f"{needs}{text}")
     _add_reading_options(parser)
 
@@ -118,9 +118,9 @@ def load_rows(options: argparse.Namespace, *, announce: bool = True):  # type: i
 
 def clean_data(options: argparse.Namespace, record):  # type: ignore[no-untyped-def]
     """The dataset of a run that ``--dataset`` names, in the run's environment; None where nothing is named."""
-    from corruptbench.trained import known_environment
+    from corruptbench.trained import environment_of_data
 
-    return _loaded(options, known_environment(record)).dataset() if options.dataset else None
+    return _loaded(options, environment_of_data(record.spec)).dataset() if options.dataset else None
 
 
 def _loaded(options: argparse.Namespace, env, *, announce: bool = True):  # type: ignore[no-untyped-def]

@@ -24,7 +24,7 @@ def common_environment(runs: Sequence[Trained]) -> Environment:
                 "and returns of one environment, with one reference, are compared"
             )
     require_once(run.record.run_id for run in runs)
-    known = known_environment(first)
+    known = known_environment(first.spec)
     try:
         make(known).close()
     except DataError as error:

@@ -111,7 +111,7 @@ def measure(
 
 def _batches(run: Trained, results: Path, clean: TransitionDataset | None) -> dict[str, Batch]:
     """The fixed batch of what a run was trained on, and of the clean data where those are others."""
-    clean, corrupted = data_of(run.record.spec, results, clean)
+    clean, corrupted = data_of(run.record, results, clean)
     found = {"corrupted": corrupted.dataset} if corrupted.dataset.sha256 != clean.sha256 else {}
     found["clean"] = clean
     return {name: fixed_batch(data, run.model.normalisation) for name, data in found.items()}

@@ -59,10 +59,10 @@ Data = Mapping[str, TransitionDataset]
 
 
 def report_of_run(
-    run: Trained, results: Path, effort: Effort, clean: TransitionDataset | None = None
+    run: Trained, results: Path, effort: Effort, clean: TransitionDataset | None = None, *, exactly: bool = False
 ) -> dict[str, Any]:
-    """The report of a finished run, whose data are made again; ``clean`` as in :func:`data_of`."""
-    clean, corrupted = data_of(run.record.spec, results, clean)
+    """The report of a finished run, whose data are made again; ``clean`` and ``exactly`` as in :func:`data_of`."""
+    clean, corrupted = data_of(run.record, results, clean, exactly=exactly)
     return report_of(run.model, run.record.spec.steps, {"corrupted": corrupted.dataset, "clean": clean}, effort)
 
 
