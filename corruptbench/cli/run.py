@@ -248,6 +248,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """
     from corruptbench.cli.table import beside_the_table, worst_of
     from corruptbench.corruptions.auto import members
+    from corruptbench.environments import spelling
     from corruptbench.run import execute, plan
     from corruptbench.store import pretty, probe_writable
     from corruptbench.workers import side_by_side
@@ -268,7 +269,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         planned = plan(dataclasses.replace(request, corrupt=threat), options.out, setup)
         if log.isEnabledFor(logging.INFO):  # a worker among many says only what is wrong
             data = planned.dataset
-            what = f"{data.id}: {len(data):,} transitions of {data.environment.id}"
+            what = f"{data.id}: {len(data):,} transitions of {spelling(data.environment)}"
             print(f"{what}, run {planned.spec.run_id}", file=sys.stderr)
         record = execute(planned, options.out, setup, force=force)
         if not options.json:

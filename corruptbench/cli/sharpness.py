@@ -74,7 +74,11 @@ def build_parser() -> Parser:
     parser.add_argument("--iterations", type=int, default=usual.iterations, help="of Lanczos' method")
     parser.add_argument("--probes", type=int, default=usual.probes, help="random vectors for the trace")
     parser.add_argument("--directions", type=int, default=usual.directions, help="random directions, both ways")
-    parser.add_argument("--save", action="store_true", help="keep the report in the run's folder, as sharpness.json")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="keep the report in the run's folder, as sharpness.json: of the very data it was trained on",
+    )
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the rise of every loss there (extra report)")
     parser.add_argument("--plugin", type=Path, action="append", default=[], help="Python file with what a run names")
     printed = parser.add_mutually_exclusive_group()
