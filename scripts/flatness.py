@@ -22,9 +22,9 @@ from flatness_runs import (
     Run,
     cell_of,
     centred,
+    compared_runs,
     corrupted_and_clean,
     grouped,
-    of_common_units,
     of_sam,
     own_name,
     paired,
@@ -36,6 +36,7 @@ from markers import insert
 
 from corruptbench.drawing import Picture, write
 from corruptbench.records import RunRecord, read_records
+from corruptbench.suites import suite
 from corruptbench.tables import stats
 
 DOC = ROOT / "docs" / "flatness.md"
@@ -59,7 +60,8 @@ def main() -> None:
 def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     """The page's tables by their markers."""
     runs, everything = suite_runs(records, "flatness"), study_runs(records)
-    found = {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
+    found = {"overview": overview_table(everything, suite(f"flatness-{STAGES[0]}").units)}
+    found |= {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
     found |= {"means": means_table(runs), "drops": drops_table(runs), "slopes": slope_table(runs)}
     found["lengths"] = lengths_table(runs)
     for data in DATA:
@@ -75,7 +77,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     found["radii"] = radii_table(suite_runs(records, "flatness-radius"))
     found["controls-sam"] = stage_table(suite_runs(records, "flatness-controls"), beside_sam, "SAM")
     found["variants-sam"] = stage_table(suite_runs(records, "flatness-variants"), without_sam, "without SAM")
-    balanced = of_common_units(everything)
+    balanced = compared_runs(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
     found["everything-partial"] = correlation_table(balanced, "corrupted", given="weight norm") if balanced else NONE
     others = [run for run in balanced if not of_sam(run)]
@@ -86,7 +88,7 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
 
 def pictures(records: Sequence[RunRecord]) -> list[Picture]:
     runs, everything = suite_runs(records, "flatness"), study_runs(records)
-    shared = of_common_units(everything)
+    shared = compared_runs(everything)
     stages = {run.learner: stage for stage in STAGES for run in suite_runs(records, f"flatness-{stage}")}
     stages |= {name: kind for algo in ALGORITHMS for name, kind in ((algo, "plain"), (f"{algo}+sam", "sam"))}
     drawn = [scatter(runs, data) for data in DATA]
@@ -156,6 +158,46 @@ def without_sam(run: Run) -> str | None:
     """For a learner with SAM the same one without."""
     name, space, settings = run.learner.partition(" ")
     return f"{run.algo}{space}{settings}" if name == f"{run.algo}+sam" else None
+
+
+def overview_table(runs: Sequence[Run], units: int) -> str:
+    """A row for each learner: how far its scores are from Adam's in each cell, and how sharp V and Q are beside Adam's.
+
+    Of the first ``units`` units, paired; sharpness as in :func:`measures_table`, on the data that were seen.
+    """
+    there = {(run.learner, run.threat, run.unit): run for run in runs if run.unit < units}
+    cells = list(dict.fromkeys((run.algo, run.threat) for run in there.values()))
+    pairs = [(there.get((run.algo, run.threat, run.unit)), run) for run in there.values()]
+    found = grouped([(a, b) for a, b in pairs if a], lambda pair: own_name(pair[1]))
+    columns = [(loss, measure) for measure in ("trace", SHOWN) for loss in ("V", "Q")] + [("Q", "weight norm")]
+    lines = [
+        "| | units | "
+        + " | ".join(f"{algo}, {threat}" for algo, threat in cells)
+        + " | V: trace | Q: trace | V: rise | "
+        "Q: rise | weights of Q |",
+        "|---|---:|" + "---:|" * (len(cells) + len(columns)),
+    ]
+    for name, own in found.items():
+        number = len({b.unit for _, b in own})
+        by_cell = grouped(own, lambda pair: (pair[1].algo, pair[1].threat))
+        shown = [difference(by_cell.get(cell, []), name) for cell in cells]
+        sharp = [ratio(own, "corrupted", *column) if name and own[0][1].alike else "-" for column in columns]
+        lines.append(f"| {name or 'Adam, its score'} | {number} | {' | '.join(shown + sharp)} |")
+    return "\n".join(lines) if found else NONE
+
+
+def difference(pairs: Sequence[tuple[Run, Run]], name: str) -> str:
+    """``-2.5*``: mean difference of paired scores, with a star where Student's interval leaves out 0.
+
+    Of a learner without a name, Adam, the mean score.
+    """
+    if not pairs:
+        return "-"
+    if not name:
+        return f"{stats.mean([b.score for _, b in pairs]):.1f}"
+    found = [b.score - a.score for a, b in pairs]
+    bounds = stats.t_interval(found)
+    return f"{stats.mean(found):+z.1f}{'*' * bool(bounds and bounds[0] * bounds[1] > 0)}"
 
 
 def measures_table(runs: Sequence[Run], data: str = "corrupted") -> str:

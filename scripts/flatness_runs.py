@@ -56,6 +56,7 @@ class Run(NamedTuple):
     failed: bool = False  # it diverged or failed, and its score is the floor of its cell
     made: str = ""  # the kind of CPU and the version
     rho: float = 0.0  # of SAM, 0 without
+    alike: bool = True  # its networks are the functions of their weights that Adam's are
 
     def measured(self, data: str, loss: str, measure: str) -> float | None:
         """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
@@ -95,6 +96,7 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
                 report,
                 failed=known is None,
                 rho=spec.optimizer.rho,
+                alike=not {"layer_norm", "activation"} & spec.algorithm.options.keys(),
                 made=f"{record.execution['cpu']}, version {record.versions['corruptbench']}",
             )
         )
@@ -131,6 +133,14 @@ def study_runs(records: Sequence[RunRecord]) -> list[Run]:
         first.setdefault((run.learner, run.threat, run.unit), run)
     wanted = [run for run in first.values() if run.algo in ALGORITHMS and run.threat in ("none", "obs-adv")]
     return sorted(wanted, key=lambda run: (run.algo, run.threat))
+
+
+def compared_runs(runs: Iterable[Run]) -> list[Run]:
+    """Those whose sharpness can be compared over learners, of the units that these have in common.
+
+    Layer normalization and concatenated ReLU make another function of the same weights.
+    """
+    return of_common_units([run for run in runs if run.alike])
 
 
 def own_name(run: Run) -> str:

@@ -320,16 +320,48 @@ def test_all_stages_together_are_of_the_units_that_learners_have_in_common(flatn
         return [run(flatness, learner, threat, unit, 0.0) for unit in units]
 
     runs = those("iql", "none", 0, 1, 2, 3, 4) + those("iql", "obs-adv", 0, 1, 2, 3, 4)
-    assert flatness.of_common_units(runs) == runs
+    assert flatness.compared_runs(runs) == runs
     runs += [each for name in ("wd", "swa", "double") for each in those(f"iql+{name}", "none", 0, 1, 2)]
     runs += [each for name in ("wd", "swa", "double") for each in those(f"iql+{name}", "obs-adv", 0, 1, 2)]
     runs += those("iql+random", "none", 0, 1, 2) + those("iql+msam", "none", 0) + those("iql+msam", "obs-adv", 1, 2)
-    found = flatness.of_common_units(runs)
+    found = flatness.compared_runs(runs)
     assert {each.unit for each in found} == {0, 1, 2}
     words = "24 runs, of the learners that have units 0, 1, 2: iql, iql+double, iql+swa, iql+wd."
     assert flatness.parts(found) == words
-    assert flatness.of_common_units(those("iql", "none", 1) + those("iql+wd", "none", 2)) == []
+    assert flatness.compared_runs(those("iql", "none", 1) + those("iql+wd", "none", 2)) == []
     assert flatness.tables([])["everything"] == "No runs yet of the same units."
+
+
+def test_a_row_of_the_overview_is_a_learner_beside_adam(flatness):
+    scores = {"iql": (10.0, 11.0, 12.0), "iql+sam": (8.1, 9.0, 9.9), "iql+msam": (15.0,)}
+    sharp = {"iql": 2.0, "iql+sam": 1.0, "iql+msam": 4.0}
+    runs = [
+        run(flatness, learner, "none", unit, score, sharp[learner])
+        for learner, own in scores.items()
+        for unit, score in enumerate(own)
+    ]
+    runs += [run(flatness, "iql", "none", 3, 99.0, 9.0), run(flatness, "iql+sam", "none", 3, 0.0, 9.0)]  # one too many
+    runs += [run(flatness, "iql", "obs-adv", 1, 5.0), run(flatness, "iql+sam", "obs-adv", 1, 6.0)]
+    runs += [run(flatness, "iql iql.layer_norm=true", "none", 0, 12.0, 7.0)._replace(alike=False)]
+    assert flatness.overview_table(runs, 3).splitlines()[2:] == [
+        "| Adam, its score | 3 | 11.0 | 5.0 | - | - | - | - | - |",
+        "| sam | 3 | -2.0* | +1.0 | 0.50* | - | 0.50* | - | - |",
+        "| msam | 1 | +5.0 | - | 2.00 | - | 2.00 | - | - |",
+        "| layer_norm=true | 1 | +2.0 | - | - | - | - | - | - |",
+    ]
+    assert flatness.overview_table([], 3) == flatness.NONE
+
+
+def test_other_functions_of_the_weights_are_compared_with_none(flatness):
+    records = [record for record in flatness.read_records(flatness.RECORDS) if record.spec.steps == 25_000]
+    runs = flatness.study_runs(records)
+    odd = {run.learner for run in runs if not run.alike}
+    assert odd == {run.learner for run in runs if "layer_norm" in run.learner or "activation" in run.learner}
+    assert len(odd) > 3
+    assert {run.learner for run in flatness.compared_runs(runs)}.isdisjoint(odd)
+    few = [run for run in runs if run.unit == 0]
+    kept, whole = flatness.compared_runs(few), {run.learner for run in few} - odd
+    assert {run.learner for run in kept} == {name for name in whole if len([r for r in few if r.learner == name]) == 2}
 
 
 def test_the_share_of_the_slope(flatness):
