@@ -163,7 +163,8 @@ def without_sam(run: Run) -> str | None:
 def overview_table(runs: Sequence[Run], units: int) -> str:
     """A row for each learner: how far its scores are from Adam's in each cell, and how sharp V and Q are beside Adam's.
 
-    Of the first ``units`` units, paired; sharpness as in :func:`measures_table`, on the data that were seen.
+    Of the first ``units`` units, paired; sharpness as in :func:`measures_table`, on the data that were seen, of the
+    units that all of the learner's cells have.
     """
     there = {(run.learner, run.threat, run.unit): run for run in runs if run.unit < units}
     cells = list(dict.fromkeys((run.algo, run.threat) for run in there.values()))
@@ -178,10 +179,13 @@ def overview_table(runs: Sequence[Run], units: int) -> str:
         "|---|---:|" + "---:|" * (len(cells) + len(columns)),
     ]
     for name, own in found.items():
-        number = len({b.unit for _, b in own})
         by_cell = grouped(own, lambda pair: (pair[1].algo, pair[1].threat))
         shown = [difference(by_cell.get(cell, []), name) for cell in cells]
-        sharp = [ratio(own, "corrupted", *column) if name and own[0][1].alike else "-" for column in columns]
+        whole = set.intersection(*({b.unit for _, b in pairs} for pairs in by_cell.values()))
+        like = [(a, b) for a, b in own if name and b.alike and b.unit in whole]
+        sharp = [ratio(like, "corrupted", *column) for column in columns]
+        most = max(map(len, by_cell.values()))
+        number = f"{len(whole)} to {most}" if len(whole) < most else str(most)
         lines.append(f"| {name or 'Adam, its score'} | {number} | {' | '.join(shown + sharp)} |")
     return "\n".join(lines) if found else NONE
 

@@ -340,12 +340,13 @@ def test_a_row_of_the_overview_is_a_learner_beside_adam(flatness):
         for learner, own in scores.items()
         for unit, score in enumerate(own)
     ]
+    runs[4] = run(flatness, "iql+sam", "none", 1, 9.0, 0.5)  # the unit that both threat models have
     runs += [run(flatness, "iql", "none", 3, 99.0, 9.0), run(flatness, "iql+sam", "none", 3, 0.0, 9.0)]  # one too many
     runs += [run(flatness, "iql", "obs-adv", 1, 5.0), run(flatness, "iql+sam", "obs-adv", 1, 6.0)]
     runs += [run(flatness, "iql iql.layer_norm=true", "none", 0, 12.0, 7.0)._replace(alike=False)]
     assert flatness.overview_table(runs, 3).splitlines()[2:] == [
-        "| Adam, its score | 3 | 11.0 | 5.0 | - | - | - | - | - |",
-        "| sam | 3 | -2.0* | +1.0 | 0.50* | - | 0.50* | - | - |",
+        "| Adam, its score | 1 to 3 | 11.0 | 5.0 | - | - | - | - | - |",
+        "| sam | 1 to 3 | -2.0* | +1.0 | 0.25 | - | 0.25 | - | - |",
         "| msam | 1 | +5.0 | - | 2.00 | - | 2.00 | - | - |",
         "| layer_norm=true | 1 | +2.0 | - | - | - | - | - | - |",
     ]
