@@ -26,7 +26,7 @@ from corruptbench.registry import CORRUPTIONS, PLUGIN_TIMEOUT, source_sha256
 from corruptbench.rng import PROTOCOL, unit_seeds
 from corruptbench.spec import CorruptionSpec, RunSpec
 from corruptbench.store import check_manifest, key_of, pretty, publish, read_json
-from corruptbench.surrogates import surrogate_for, surrogate_of_run
+from corruptbench.surrogates import is_at_hand, surrogate_for, surrogate_of_run
 from corruptbench.trained import environment_of_data
 from corruptbench.types import Corrupted, Streams, Surrogate, TransitionDataset
 from corruptbench.versions import platform, processor, versions
@@ -34,6 +34,9 @@ from corruptbench.versions import platform, processor, versions
 log = logging.getLogger(__name__)
 
 WHITE_BOX = "white-box"
+
+COMPUTED_BY = ("corruptbench", "torch", "numpy")
+"""Packages that the bits of an attack depend on."""
 
 AUDIT_AGREES = 1e-3
 """How far two processors may differ on one attack, of a number or of a share; those of our records do by 1e-6."""
@@ -146,24 +149,62 @@ def data_of(
     or what was made of them are others than the run's. An attack has other last bits on another kind of CPU: of that
     a warning tells, or with ``exactly`` an IntegrityError.
     """
-    spec = record.spec
-    corruption = corruption_of(spec.corruption)
+    spec, corruption = record.spec, require_remakeable(record, named=clean is not None)
+    clean = load(spec.dataset, environment_of_data(spec)) if clean is None else clean
+    check_clean(clean, spec)
+    _require_surrogate(record, corruption, clean)
+    corruption, surrogate = with_surrogate(corruption, clean, results)
+    here, then = surrogate.sha256 if surrogate else None, spec.corruption.surrogate_sha256
+    if here != then:
+        raise IntegrityError(
+            f"the SHA-256 of the surrogate on {clean.id} is {_short(here)} here, and run {spec.run_id} was attacked "
+            f"with {_short(then)}"
+        )
+    found = computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
+    check_remade(found, record, exactly=exactly)
+    return clean, found
+
+
+def require_remakeable(record: RunRecord, *, named: bool) -> Corruption:
+    """The threat model of a run whose data can be made again, ``named`` the clean ones or not; raises UsageError."""
+    spec, corruption = record.spec, corruption_of(record.spec.corruption)
     if corruption is None:
         raise UsageError(
             f"the threat model {spec.corruption.name} of run {spec.run_id} is not at hand: --plugin names its file"
         )
-    if clean is None and spec.dataset.startswith("file:"):
+    if getattr(corruption, "surrogate", "") == WHITE_BOX:
+        raise UsageError(f"run {spec.run_id} attacked its own learner, whose data are not made again")
+    if not named and spec.dataset.startswith("file:"):
         raise UsageError(
             f"run {spec.run_id} was trained on {spec.dataset}, and its record does not know the folder: give "
             "--dataset file:PATH"
         )
-    clean = load(spec.dataset, environment_of_data(spec)) if clean is None else clean
-    check_clean(clean, spec)
-    corruption, surrogate = with_surrogate(corruption, clean, results)
-    _check_surrogate(surrogate, clean, spec)
-    found = computed_or_cached(corruption, spec.corruption, clean, spec.corruption_seed, surrogate)
-    check_remade(found, record, exactly=exactly)
-    return clean, found
+    environment_of_data(spec)
+    return corruption
+
+
+def _require_surrogate(record: RunRecord, corruption: Corruption, clean: TransitionDataset) -> None:
+    """Raises IntegrityError for a surrogate that would be trained here to no end: it would not be the run's."""
+    is_own = corruption.needs_surrogate and not getattr(corruption, "surrogate", "")
+    if is_own and made_with(record) != _made_here() and not is_at_hand(clean):
+        raise IntegrityError(
+            f"the surrogate of {clean.id} is not at hand, and one that is trained here ({_words(_made_here())}) is not "
+            f"the one that run {record.run_id} was attacked with ({_words(made_with(record))})"
+        )
+
+
+def made_with(record: RunRecord) -> tuple[str, ...]:
+    """What moves the bits of an attack: the kind of CPU, and the versions of what computes it."""
+    return (record.execution["cpu"], *(record.versions.get(name, "unknown") for name in COMPUTED_BY))
+
+
+def _made_here() -> tuple[str, ...]:
+    return (processor(), *(versions()[name] for name in COMPUTED_BY))
+
+
+def _words(made: tuple[str, ...]) -> str:
+    cpu, *numbers = made
+    return ", ".join([cpu, *(f"{name} {number}" for name, number in zip(COMPUTED_BY, numbers, strict=True))])
 
 
 def check_clean(clean: TransitionDataset, spec: RunSpec) -> None:
@@ -175,31 +216,21 @@ def check_clean(clean: TransitionDataset, spec: RunSpec) -> None:
         )
 
 
-def _check_surrogate(surrogate: Surrogate | None, clean: TransitionDataset, spec: RunSpec) -> None:
-    """Raises IntegrityError unless this is what a run's attack was computed against."""
-    here, then = surrogate.sha256 if surrogate else None, spec.corruption.surrogate_sha256
-    if here != then:
-        raise IntegrityError(
-            f"the SHA-256 of the surrogate of {clean.id} is {_short(here)} here, and run {spec.run_id} was attacked "
-            f"with {_short(then)}: one that is trained has other bits on another kind of CPU"
-        )
-
-
 def check_remade(found: Corrupted, record: RunRecord, *, exactly: bool) -> None:
     """Tells of data that are not to the byte what a run was trained on, as :func:`data_of` says."""
     here, then = found.dataset.sha256, record.corruption["sha256"]
     if here == then:
         return
-    spec, package = record.spec.corruption, "torch"
     words = (
-        f"the SHA-256 of the {spec.name} data of run {record.run_id} is {_short(here)} here ({processor()}, "
-        f"{package} {versions()[package]}), and was {_short(then)} where it was trained "
-        f"({record.execution['cpu']}, {package} {record.versions.get(package)})"
+        f"the SHA-256 of the {record.spec.corruption.name} data of run {record.run_id} is {_short(here)} here "
+        f"({_words(_made_here())}), and was {_short(then)} where it was trained ({_words(made_with(record))})"
     )
-    same_stack = (processor(), versions()) == (record.execution["cpu"], record.versions)
-    is_rounding = spec.surrogate_sha256 and not same_stack and _alike(found.audit, record.corruption["audit"])
-    if exactly or not is_rounding:
+    elsewhere = made_with(record) != _made_here()
+    is_attack = record.spec.corruption.surrogate_sha256 is not None
+    if not (is_attack and elsewhere and _alike(found.audit, record.corruption["audit"])):
         raise IntegrityError(words)
+    if exactly:
+        raise IntegrityError(f"{words}: a report is kept of the record's own data alone")
     log.warning("%s: an attack is rounded in another way there, and its audit is the same to %g", words, AUDIT_AGREES)
 
 

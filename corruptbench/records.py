@@ -94,7 +94,14 @@ _OWN = tuple(f.name for f in dataclasses.fields(RunRecord) if f.name not in ("sp
 
 def _misnamed(record: RunRecord) -> str | None:
     """The first name that could not stand in a table as it is; raises KeyError for one that is missing."""
-    spec, hashes = record.spec, (record.corruption["sha256"], record.spec.corruption.source_sha256)
+    spec = record.spec
+    hashes = (
+        record.corruption["sha256"],
+        spec.dataset_sha256,
+        spec.corruption.surrogate_sha256,
+        spec.corruption.source_sha256,
+        spec.algorithm.source_sha256,
+    )
     named: list[tuple[str, str, Callable[[str], bool]]] = [
         ("algorithm", spec.algorithm.name, is_class_or_name),
         ("corruption", spec.corruption.name, is_class_or_name),
@@ -105,11 +112,11 @@ def _misnamed(record: RunRecord) -> str | None:
         ("protocol", spec.protocol, is_name),
         ("dataset", spec.dataset, is_id),
         ("environment", spec.environment.id, is_id),
-        ("version", record.versions["corruptbench"], is_value),
+        *(("version", text, is_value) for text in (record.versions["corruptbench"], *record.versions.values())),
         ("processor", record.execution["cpu"], is_value),
         ("command", record.command, str.isprintable),
         *(("option", text, is_value) for option in record.options.items() for text in option),
-        *(("hash", text, is_name) for text in (*hashes, spec.algorithm.source_sha256) if text is not None),
+        *(("hash", text, is_name) for text in hashes if text is not None),
     ]
     return next((f"its {kind} {shown(text)} is none" for kind, text, sound in named if not sound(text)), None)
 

@@ -171,12 +171,14 @@ def found(planned: Plan, out: Path, setup: Setup) -> RunRecord:
     if lacks_report(record, folder, setup):
         log.info("its sharpness was not measured: that is done now")
         model = trained_run(str(folder), out, str(folder)).model
+        corrupted = corrupted_for(planned, setup)
         try:
-            corrupted = corrupted_for(planned, setup)
             check_remade(corrupted, record, exactly=True)
-            keep(sharpness_of(model, planned.spec.steps, corrupted.dataset, planned), folder)
+            report = sharpness_of(model, planned.spec.steps, corrupted.dataset, planned)
         except (DataError, IntegrityError) as error:  # its weights have none, or another processor made its data
             without_sharpness(planned, planned.spec.steps, error)
+        else:
+            keep(report, folder)
     return record
 
 

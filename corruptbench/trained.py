@@ -89,8 +89,11 @@ def known_environment(spec: RunSpec) -> Environment:
     Raises UsageError for one that is none here, or has other references.
     """
     env, known = spec.environment, environment_of_data(spec)
-    if env.references_supplied:
-        known = with_references(known, env.reference_min, env.reference_max)
+    try:
+        if env.references_supplied:
+            known = with_references(known, env.reference_min, env.reference_max)
+    except UsageError as error:
+        raise _unknown(spec) from error
     if known != env:
         raise _unknown(spec)
     return known

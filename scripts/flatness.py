@@ -170,20 +170,16 @@ def overview_table(runs: Sequence[Run], units: int) -> str:
     cells = list(dict.fromkeys((run.algo, run.threat) for run in there.values()))
     pairs = [(there.get((run.algo, run.threat, run.unit)), run) for run in there.values()]
     found = grouped([(a, b) for a, b in pairs if a], lambda pair: own_name(pair[1]))
-    columns = [(loss, measure) for measure in ("trace", SHOWN) for loss in ("V", "Q")] + [("Q", "weight norm")]
-    lines = [
-        "| | units | "
-        + " | ".join(f"{algo}, {threat}" for algo, threat in cells)
-        + " | V: trace | Q: trace | V: rise | "
-        "Q: rise | weights of Q |",
-        "|---|---:|" + "---:|" * (len(cells) + len(columns)),
-    ]
+    columns = {f"{loss}: {word}": (loss, name) for word, name in (("trace", "trace"), ("rise", SHOWN)) for loss in "VQ"}
+    columns["weights of Q"] = ("Q", "weight norm")
+    headings = [*(", ".join(cell) for cell in cells), *columns]
+    lines = ["| | units | " + " | ".join(headings) + " |", "|---|---:|" + "---:|" * len(headings)]
     for name, own in found.items():
         by_cell = grouped(own, lambda pair: (pair[1].algo, pair[1].threat))
         shown = [difference(by_cell.get(cell, []), name) for cell in cells]
         whole = set.intersection(*({b.unit for _, b in pairs} for pairs in by_cell.values()))
         like = [(a, b) for a, b in own if name and b.alike and b.unit in whole]
-        sharp = [ratio(like, "corrupted", *column) for column in columns]
+        sharp = [ratio(like, "corrupted", *column) for column in columns.values()]
         most = max(map(len, by_cell.values()))
         number = f"{len(whole)} to {most}" if len(whole) < most else str(most)
         lines.append(f"| {name or 'Adam, its score'} | {number} | {' | '.join(shown + sharp)} |")

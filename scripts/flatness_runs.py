@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from corruptbench.records import RunRecord
-from corruptbench.sharpness import reports_in
+from corruptbench.sharpness import reports_of
 from corruptbench.suites import suite
 from corruptbench.tables import stats
 from corruptbench.tables.compare import place_of, sound_scores
@@ -85,7 +85,9 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
         assert spec.unit is not None
         if score is None:  # nothing in its cell is sound
             continue
-        report = next((each for each in reports_in(RECORDS / record.run_id) if each["step"] == spec.steps), None)
+        report = next(
+            (each for each in reports_of(record, RECORDS / record.run_id) if each["step"] == spec.steps), None
+        )
         found.append(
             Run(
                 spec.algorithm.name,

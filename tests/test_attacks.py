@@ -308,7 +308,7 @@ def otherwise(found, **audit):
     return dataclasses.replace(found, corruption=corruption, execution={**found.execution, "cpu": "X"})
 
 
-def test_the_data_of_a_run_are_made_again(attacked, dataset, monkeypatch):
+def test_the_data_of_a_run_are_made_again(attacked, dataset):
     clean, found = data_of(attacked, clean=dataset, exactly=True)
     assert clean is dataset
     assert found.dataset.sha256 == attacked.corruption["sha256"]
@@ -320,14 +320,15 @@ def test_an_attack_that_another_cpu_rounds_otherwise_is_told_of_and_never_taken_
     _, found = data_of(elsewhere, clean=dataset)
     here = attacked.corruption["sha256"]
     assert found.dataset.sha256 == here
+    numbers = ", ".join(f"{name} {versions()[name]}" for name in ("corruptbench", "torch", "numpy"))
     words = (
-        f"the SHA-256 of the obs-adv data of run {attacked.run_id} is {here[:16]}... here ({processor()}, torch "
-        f"{versions()['torch']}), and was {'0' * 16}... where it was trained (X, torch {versions()['torch']})"
+        f"the SHA-256 of the obs-adv data of run {attacked.run_id} is {here[:16]}... here ({processor()}, {numbers}), "
+        f"and was {'0' * 16}... where it was trained (X, {numbers})"
     )
     assert caplog.messages[-1].startswith(f"{words}: an attack is rounded in another way there")
     with pytest.raises(IntegrityError) as raised:
         data_of(elsewhere, clean=dataset, exactly=True)
-    assert str(raised.value) == words
+    assert str(raised.value) == f"{words}: a report is kept of the record's own data alone"
 
 
 def test_other_data_than_a_runs_are_refused(small_file, attacked, dataset, tmp_path):
@@ -356,10 +357,31 @@ def test_a_run_that_was_attacked_with_another_surrogate_is_refused_and_nothing_i
     with pytest.raises(IntegrityError) as raised:
         data_of(attacked, clean=dataset)
     assert str(raised.value) == (
-        f"the SHA-256 of the surrogate of {dataset.id} is {other[:16]}... here, and run {attacked.run_id} was attacked "
-        f"with {mine[:16]}...: one that is trained has other bits on another kind of CPU"
+        f"the SHA-256 of the surrogate on {dataset.id} is {other[:16]}... here, and run {attacked.run_id} was attacked "
+        f"with {mine[:16]}..."
     )
     assert not (tmp_path / "cache" / "corrupted").exists()
+
+
+def test_no_surrogate_is_trained_for_a_run_of_another_cpu(attacked, dataset, tmp_path, monkeypatch):
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr(surrogates, "write_surrogate", lambda *_: pytest.fail("it is trained"))
+    with pytest.raises(
+        IntegrityError, match=rf"^the surrogate of {dataset.id} is not at hand, and one that is trained"
+    ):
+        data_of(otherwise(attacked), clean=dataset)
+
+
+def test_a_run_whose_data_cannot_be_made_again_is_named_before_one_is_measured(
+    small_file, attacked, tmp_path, monkeypatch, capsys
+):
+    own = done(asked(small_file, "act-adv:surrogate=white-box,rate=0.1"), tmp_path / "results")
+    monkeypatch.setattr("corruptbench.sharpness.report_of_run", lambda *arguments, **more: pytest.fail("it measures"))
+    both = [tmp_path / "results" / found.run_id for found in (attacked, own)]
+    capsys.readouterr()
+    assert command("sharpness", *both, "--dataset", f"file:{small_file}") == 2
+    expected = f"run {own.run_id} attacked its own learner, whose data are not made again"
+    assert capsys.readouterr() == ("", f"corruptbench sharpness: {expected}\n")
 
 
 def test_a_report_is_kept_beside_a_run_only_if_it_is_of_its_very_data(small_file, attacked, tmp_path, capsys, caplog):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from builders_scripts import script
 
-from corruptbench.sharpness import reports_in
+from corruptbench.sharpness import reports_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -398,23 +398,16 @@ def test_only_a_report_of_the_last_step_counts(flatness, tmp_path, monkeypatch):
     asked = {"early": [{"step": 5_000}], "last": [{"step": 5_000}, {"step": 25_000, "n": 1}, {"step": 30_000}]}
     for name, reports in asked.items():
         monkeypatch.setattr(
-            sys.modules[flatness.suite_runs.__module__], "reports_in", lambda folder, reports=reports: reports
+            sys.modules[flatness.suite_runs.__module__], "reports_of", lambda record, folder, reports=reports: reports
         )
         found = {json.dumps(each.report) for each in flatness.suite_runs(records, "flatness")}
         assert found == {"null" if name == "early" else '{"step": 25000, "n": 1}'}
 
 
 def test_every_report_is_of_the_data_of_its_record(flatness):
-    """To the byte, whatever made the one and the other."""
-    reports = [
-        (record, reports_in(flatness.RECORDS / record.run_id)) for record in flatness.read_records(flatness.RECORDS)
-    ]
-    assert sum(len(found) for _, found in reports) > 300
-    for record, found in reports:
-        for report in found:
-            hashes = {data: report["data"][data]["sha256"] for data in ("corrupted", "clean")}
-            expected = {"corrupted": record.corruption["sha256"], "clean": record.spec.dataset_sha256}
-            assert hashes == expected, record.run_id
+    """To the byte, whatever made the one and the other: reading one that is not raises."""
+    records = flatness.read_records(flatness.RECORDS)
+    assert sum(len(reports_of(record, flatness.RECORDS / record.run_id)) for record in records) > 300
 
 
 def test_a_run_that_stages_share_counts_once(flatness):

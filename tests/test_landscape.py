@@ -569,6 +569,10 @@ def test_data_are_read_whatever_the_references_and_scores_are_not(finished, tmp_
     assert environment_of_data(odd.record.spec) == HOPPER
     with pytest.raises(UsageError, match=r"is scored in Hopper-v5, and here is no environment like it$"):
         common_environment([odd])
+    for low, high in ((5.0, 1.0), (None, 1.0)):
+        turned = with_environment(run, reference_min=low, reference_max=high, references_supplied=True)
+        with pytest.raises(UsageError, match=r"is scored in Hopper-v5, and here is no environment like it$"):
+            common_environment([turned])
     supplied = with_environment(run, reference_min=-1.0, reference_max=1.0, references_supplied=True)
     assert common_environment([supplied]) == supplied.record.spec.environment
 

@@ -716,12 +716,32 @@ def test_a_kept_report_counts_that_is_of_the_end_of_a_sound_run(small_file, tmp_
     assert err.endswith("the run ended as 'diverged', and only one that is ok has networks\n")
 
 
+def test_a_kept_report_of_other_data_than_the_record_is_refused(small_file, tmp_path, capsys):
+    folder = run(small_file, tmp_path / "a", "--track-sharpness", "40")
+    (last,) = reports_in(folder)
+    for data in ("corrupted", "clean"):
+        other = {**last, "data": {**last["data"], data: {**last["data"][data], "sha256": "f" * 64}}}
+        rewrite(folder, sharpness=text_of([other]))
+        capsys.readouterr()
+        assert main(["sharpness", str(folder), *LITTLE, "--csv"]) == 4
+        out, err = capsys.readouterr()
+        assert out == ""
+        path = folder / "sharpness.json"
+        assert err.endswith(f"{path}: the report of step 40 is of other {data} data than the record\n")
+
+
 def test_every_run_is_looked_at_before_one_is_measured(small_file, tmp_path, capsys, monkeypatch):
     folder = run(small_file, tmp_path / "a")
     monkeypatch.setattr("corruptbench.sharpness.report_of_run", lambda *arguments, **more: pytest.fail("it measures"))
+    named = ["--dataset", f"file:{small_file}"]
     for arguments, expected in (
-        ([folder, "missing"], "RUN missing: no run lies in missing or in results/missing"),
-        ([folder, folder], f"run {folder.name} is named twice"),
+        ([folder, "missing", *named], "RUN missing: no run lies in missing or in results/missing"),
+        ([folder, folder, *named], f"run {folder.name} is named twice"),
+        (
+            [folder],
+            f"run {folder.name} was trained on file:small.hdf5, and its record does not know the folder: give "
+            "--dataset file:PATH",
+        ),
         (
             [folder, "--on-nonfinite", "drop-episode"],
             "--on-nonfinite drop-episode does nothing without --dataset: give that as well",
@@ -765,7 +785,7 @@ def test_what_is_wrong_with_a_run_is_said_of_that_run(small_file, tmp_path, caps
 
     monkeypatch.setattr("corruptbench.sharpness.report_of_run", breaks)
     capsys.readouterr()
-    assert main(["sharpness", str(folder)]) == 3
+    assert main(["sharpness", str(folder), "--dataset", f"file:{small_file}"]) == 3
     expected = f"RUN {folder}: on clean data, V: a product with the Hessian is nan"
     assert capsys.readouterr() == ("", f"corruptbench sharpness: {expected}\n")
 
@@ -804,7 +824,9 @@ def test_the_figures_of_runs(small_file, tmp_path, capsys):
     assert "--plot" in capsys.readouterr().err
     (found,) = reports_in(folder)
     same = {**found, "data": dict.fromkeys(("corrupted", "clean"), found["data"]["clean"])}
-    rewrite(folder, sharpness=text_of([same]))
+    record = json.loads((folder / "record.json").read_text())
+    record["corruption"]["sha256"] = record["spec"]["dataset_sha256"]
+    rewrite(folder, sharpness=text_of([same]), record=json.dumps(record))
     assert main(["sharpness", str(folder), *LITTLE, "--plot", str(tmp_path / "one")]) == 0
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["sharpness-clean.png", "sharpness-clean.svg"]
 

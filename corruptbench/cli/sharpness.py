@@ -3,7 +3,7 @@
 import argparse
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from corruptbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from corruptbench.records import RunRecord
-    from corruptbench.types import TransitionDataset
+    from corruptbench.trained import Trained
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         check_clean(clean, run.record.spec)
     found = []
     for run in progress(runs, desc="sharpness", unit="run", leave=False):
-        found.append((run.record, run.reports(clean)))
+        found.append((run.record, reports(run, clean, effort, options)))
         if not (options.json or options.csv):
             print(table(run.record, found[-1][1][-1]))
     if options.csv:
@@ -88,39 +88,50 @@ def build_parser() -> Parser:
     return parser
 
 
-def asked(name: str, effort, options: argparse.Namespace) -> "Asked":  # type: ignore[no-untyped-def]
-    """A run with the reports that it has, and how to make the one that it lacks.
+class Asked(NamedTuple):
+    """A run whose reports are asked for."""
+
+    where: str  # as errors begin
+    folder: Path
+    record: "RunRecord"
+    kept: list[dict[str, Any]]
+    run: "Trained | None"  # what lacks a report
+
+
+def asked(name: str, effort, options: argparse.Namespace) -> Asked:  # type: ignore[no-untyped-def]
+    """A run with the reports that it has, and its networks where it lacks the one of its end.
 
     Raises UsageError before anything is measured for a run that has none and can have none.
     """
-    from corruptbench.sharpness import keep, report_of_run, reports_in
+    from corruptbench.corrupting import require_remakeable
+    from corruptbench.sharpness import reports_of
     from corruptbench.trained import named_run, trained_run
 
     where = f"RUN {name}"
     folder, record = named_run(name, options.results, where)
-    kept = [found for found in reports_in(folder) if all(found[key] == value for key, value in vars(effort).items())]
+    kept = [
+        found for found in reports_of(record, folder) if all(found[key] == value for key, value in vars(effort).items())
+    ]
     if record.outcome == "ok" and kept and kept[-1]["step"] == record.spec.steps:
-        return Asked(record, lambda clean: kept)
+        return Asked(where, folder, record, kept, None)
     run = trained_run(name, options.results, where)
-
-    def measured(clean):  # type: ignore[no-untyped-def]
-        try:
-            report = report_of_run(run, options.results, effort, clean, exactly=options.save)
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
-        if options.save:
-            keep(report, folder)
-        return [*kept, report]
-
-    return Asked(record, measured)
+    require_remakeable(record, named=bool(options.dataset))
+    return Asked(where, folder, record, kept, run)
 
 
-class Asked(NamedTuple):
-    """A run whose reports are asked for."""
+def reports(run: Asked, clean, effort, options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The reports that a run has, and the one that it lacks."""
+    from corruptbench.sharpness import keep, report_of_run
 
-    record: "RunRecord"
-    reports: "Callable[[TransitionDataset | None], list[dict[str, Any]]]"
-    """The reports of the clean data, those of the run where None."""
+    if run.run is None:
+        return run.kept
+    try:
+        report = report_of_run(run.run, options.results, effort, clean, exactly=options.save)
+    except DataError as error:
+        raise DataError(f"{run.where}: {error}") from error
+    if options.save:
+        keep(report, run.folder)
+    return [*run.kept, report]
 
 
 def draw(found, folder: Path) -> None:  # type: ignore[no-untyped-def]

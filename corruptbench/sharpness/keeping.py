@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corruptbench.errors import IntegrityError, UsageError
+from corruptbench.records import RunRecord
 from corruptbench.sharpness.curvature import Eigenvalue, Estimate
 from corruptbench.sharpness.report import SCHEMA, Effort
 from corruptbench.sharpness.rise import (
@@ -49,6 +50,19 @@ def reports_in(folder: Path) -> list[dict[str, Any]]:
         return reports
     except (KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{path}: no sharpness reports: {error}") from error
+
+
+def reports_of(record: RunRecord, folder: Path) -> list[dict[str, Any]]:
+    """As :func:`reports_in`; raises IntegrityError for one that is of other data than the record's, too."""
+    reports = reports_in(folder)
+    expected = {"corrupted": record.corruption["sha256"], "clean": record.spec.dataset_sha256}
+    for report in reports:
+        for data, sha256 in expected.items():
+            if report["data"][data]["sha256"] != sha256:
+                raise IntegrityError(
+                    f"{folder / SHARPNESS}: the report of step {report['step']} is of other {data} data than the record"
+                )
+    return reports
 
 
 def _check(report: dict[str, Any]) -> None:

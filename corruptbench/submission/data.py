@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from corruptbench.contents import SURROGATE_CARD
-from corruptbench.corrupting import corrupt
+from corruptbench.corrupting import corrupt, made_with
 from corruptbench.data import ASSETS, home, load, shipped
 from corruptbench.rng import unit_seeds
 from corruptbench.store import read_json
@@ -114,12 +114,9 @@ def _key(run: Run) -> Key:
 
 def _voice(run: Run) -> tuple[object, ...]:
     """What the bytes of an attack depend on."""
-    spec, record = run.spec, run.record
-    made_with = (
-        record.execution.get("cpu"),
-        *(record.versions.get(name) for name in ("corruptbench", "torch", "numpy")),
-    )
-    return (*_key(run), spec.dataset_sha256, spec.corruption_seed, spec.corruption.surrogate_sha256, *made_with)
+    spec = run.spec
+    data = (spec.dataset_sha256, spec.corruption_seed, spec.corruption.surrogate_sha256)
+    return (*_key(run), *data, *made_with(run.record))
 
 
 def _voices(runs: tuple[Run, ...]) -> dict[tuple[object, ...], tuple[str, str]]:
