@@ -21,6 +21,8 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 LOSSES = ("V", "Q", "actor", "common")
+OWN = LOSSES[:-1]
+"""What is trained, without the loss that is common to all critics."""
 DATA = ("corrupted", "clean")
 MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
     "largest eigenvalue": lambda found: found["eigenvalue_max"]["value"],
