@@ -39,7 +39,7 @@ COMPUTED_BY = ("corruptbench", "torch", "numpy")
 """Packages that the bits of an attack depend on."""
 
 AUDIT_AGREES = 1e-3
-"""How far two processors may differ on one attack, of a number or of a share; those of our records do by 1e-6."""
+"""How far two processors may differ on one attack, of a number or of a share: far more than rounding moves either."""
 
 
 def named_corruption(text: str) -> tuple[str, Corruption]:
