@@ -118,7 +118,9 @@ def test_measures_of_learners_are_means_of_units_means(flatness):
     assert q == "| sam | Q |" + " - |" * 9
     assert flatness.measures_table(runs[2:3]) == "No runs yet of the same units."
     names = {"iql+sam rho=0.1": "sam rho=0.1", "riql riql.layer_norm=true": "layer_norm=true"}
-    assert [flatness.own_name(run(flatness, name, "none", 0, 0.0)) for name in names] == list(names.values())
+    assert [
+        sys.modules[flatness.study_runs.__module__].own_name(run(flatness, name, "none", 0, 0.0)) for name in names
+    ] == list(names.values())
 
 
 def test_corrupted_runs_are_paired_with_the_clean_one_of_their_unit(flatness):
@@ -250,7 +252,7 @@ def test_radii_stand_side_by_side_over_the_units_that_all_of_them_have(flatness)
         runs.append(run(flatness, "riql", "none", unit, score, 8.0))
     for unit, score, sharpness in ((0, 12.0, 4.0), (1, 14.0, 1.0)):
         runs.append(run(flatness, "riql+sam", "none", unit, score, sharpness)._replace(rho=0.05))
-    assert flatness.radii_table(runs) == flatness.NOTHING
+    assert flatness.radii_table(runs) == "No runs yet but those that `flatness` has."
     runs += [each._replace(rho=0.2, score=each.score - 5) for each in runs if each.rho]
     lines = flatness.radii_table(runs).splitlines()
     assert lines[0] == "| | units | | Adam | rho 0.05 | rho 0.2 |"
