@@ -5,7 +5,7 @@ Nothing is changed and no link is followed. What is kept where, and what belongs
     results, leaderboard/records     <run id>/ with a manifest, or record and curve alone; .<run id>/step-<n>/
     cache                            corrupted/<key>/  surrogates/<key>/  d4rl/<file>  sha256/<source>/<name>.json
     one run, checkpoint, dataset     a manifest names its files; a shipped dataset's card, its data
-    tables                           SHA256SUMS names them; records/ may lie beside
+    tables                           SHA256SUMS names them; records/ and again/, runs, may lie beside
 
 Names with a dot in front are unfinished work or what a killed process left, and ``*.lock`` are locks: no damage.
 """
@@ -132,7 +132,7 @@ class Verification:
             elif not path.is_symlink() and sha256_file(path) != digest:
                 yield Finding(path, f"its content is not what {folder / SUMS} says")
         for path in (yield from self._children(folder)):
-            if path.name == "records" and path.is_dir():
+            if path.name in ("records", "again") and path.is_dir():
                 yield from self._collection(path)
             elif path.suffix == ".csv" and path.name not in sums:
                 yield Finding(path, f"{folder / SUMS} does not name it")

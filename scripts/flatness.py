@@ -1,16 +1,20 @@
 """Does SAM help because it finds flat minima? Writes docs/flatness.md's tables and figures: python scripts/flatness.py
 
-Everything comes from leaderboard/records, records and their sharpness reports, so the same records give the same bytes.
+Everything comes from leaderboard/records and leaderboard/again, records and their sharpness reports: the same ones
+give the same bytes.
 """
 
+import bisect
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flatness_cells import NONE, compared, count, ratio
 from flatness_figures import learners_picture, scatter
 from flatness_learners import (
+    again_table,
     beside_adam,
     beside_sam,
     measures_table,
@@ -20,6 +24,7 @@ from flatness_learners import (
     without_sam,
 )
 from flatness_runs import (
+    AGAIN,
     ALGORITHMS,
     BESIDE,
     DATA,
@@ -27,6 +32,7 @@ from flatness_runs import (
     MEASURES,
     OWN,
     RECORDS,
+    REST,
     ROOT,
     SHOWN,
     STAGES,
@@ -54,19 +60,22 @@ FIGURES = ROOT / "docs" / "figures"
 
 COLUMNS = (*((loss, loss, ALGORITHMS) for loss in LOSSES), ("actor of bc", "actor", ("bc",)))
 """Of correlation tables: heading, loss, algorithms."""
+FALLS = (0, 20, 30, 125, 145)
+"""Steps between which the medians of episodes' lengths are counted: the hopper falls at a few of them most often."""
 
 
 def main() -> None:
     records = read_records(RECORDS)
-    for marker, table in tables(records).items():
+    for marker, table in tables(records, read_records(AGAIN)).items():
         insert(DOC, marker, table)
     write(FIGURES, pictures(records))
 
 
-def tables(records: Sequence[RunRecord]) -> dict[str, str]:
-    """The page's tables by their markers."""
+def tables(records: Sequence[RunRecord], again: Sequence[RunRecord]) -> dict[str, str]:
+    """The page's tables by their markers; ``again`` are runs that the records have, done again."""
     runs, everything = suite_runs(records, "flatness"), study_runs(records)
-    found = {"overview": overview_table(everything, suite(f"flatness-{STAGES[0]}").units)}
+    units = suite(f"flatness-{STAGES[0]}").units
+    found = {"overview": overview_table(everything, units)}
     found |= {"amount": amount(runs), "made": made_table(everything), "scores": scores_table(runs)}
     found |= {"means": means_table(runs), "drops": drops_table(runs), "slopes": slope_table(runs)}
     found["lengths"] = lengths_table(runs)
@@ -75,6 +84,8 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
         found[f"ratios-{data}"] = ratio_table(paired(runs), data)
         found[f"correlation-{data}"] = correlation_table(runs, data)
         found[f"apart-{data}"] = correlation_table(runs, data, apart=True)
+        found[f"rest-{data}"] = correlation_table(runs, data, measures=REST)
+        found[f"rest-apart-{data}"] = correlation_table(runs, data, apart=True, measures=REST)
     found["surface"] = surface_table(runs, read())
     found["partial"] = correlation_table(runs, "corrupted", given="weight norm")
     found["explained"] = explained_table(runs)
@@ -86,9 +97,15 @@ def tables(records: Sequence[RunRecord]) -> dict[str, str]:
     balanced = compared_runs(everything)
     found["everything"] = f"{parts(balanced)}\n\n{correlation_table(balanced, 'corrupted')}" if balanced else NONE
     found["everything-partial"] = correlation_table(balanced, "corrupted", given="weight norm") if balanced else NONE
+    found["everything-rest"] = correlation_table(balanced, "corrupted", measures=REST) if balanced else NONE
     others = [run for run in balanced if not of_sam(run)]
     found["everything-others"] = f"{parts(others)}\n\n{correlation_table(others, 'corrupted')}" if others else NONE
     found["measures"] = measures_table(balanced)
+    found["falls"] = falls_table([run for run in everything if run.unit < units])
+    redone = suite_runs(again, "flatness", AGAIN)
+    replaced = {run.learner for run in redone}
+    others = [run for run in suite_runs(records, "flatness-variants") if run.learner not in replaced]
+    found["again"], found["again-variants"] = again_table(runs, redone), overview_table([*redone, *others], units)
     return found
 
 
@@ -240,7 +257,14 @@ def ratio_table(pairs: Mapping[tuple[str, str], Sequence[tuple[Run, Run]]], data
     return "\n".join(lines)
 
 
-def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False, given: str | None = None) -> str:
+def correlation_table(
+    runs: Sequence[Run],
+    data: str,
+    *,
+    apart: bool = False,
+    given: str | None = None,
+    measures: Iterable[str] = (*MEASURES, *BESIDE),
+) -> str:
     """Pearson's r of score and log sharpness within cells, with an interval over units and the number of runs.
 
     With ``given``, one of BESIDE, the partial r: what goes with its logarithm is taken out of both.
@@ -248,9 +272,23 @@ def correlation_table(runs: Sequence[Run], data: str, *, apart: bool = False, gi
     algorithms = {run.algo for run in runs}
     columns = [column for column in COLUMNS if algorithms & set(column[2])]
     lines = ["| | " + " | ".join(heading for heading, _, _ in columns) + " |", "|---|" + "---|" * len(columns)]
-    for measure in [*MEASURES, *(name for name in BESIDE if name != given)]:
+    for measure in (name for name in measures if name != given):
         cells = [correlated(runs, data, loss, measure, own, apart=apart, given=given) for _, loss, own in columns]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def falls_table(runs: Sequence[Run]) -> str:
+    """How many runs of each cell end a typical episode by which step, and what range of scores those have."""
+    names = [f"{first + 1} to {last}" for first, last in itertools.pairwise(FALLS)] + [f"later than {FALLS[-1]}"]
+    lines = ["| | runs | " + " | ".join(names) + " |", "|---|---:|" + "---:|" * len(names)]
+    for cell, own in grouped(runs, together).items():
+        scores = grouped(own, lambda run: bisect.bisect_left(FALLS, run.fall) - 1)
+        shown = []
+        for number in range(len(FALLS)):
+            found = [run.score for run in scores.get(number, [])]
+            shown.append(f"{len(found)} ({min(found):.1f} to {max(found):.1f})" if found else "-")
+        lines.append(f"| {', '.join(cell)} | {len(own)} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

@@ -54,6 +54,13 @@ def without_sam(run: Run) -> str | None:
     return f"{run.algo}{space}{settings}" if name == f"{run.algo}+sam" else None
 
 
+def again_table(first: Sequence[Run], again: Sequence[Run]) -> str:
+    """Each run that was done again beside the first one, as a learner of its own: ``iql+sam again``."""
+    names = {f"{run.learner} again": run.learner for run in again}
+    runs = [*first, *(run._replace(learner=f"{run.learner} again") for run in again)]
+    return stage_table(runs, lambda run: names.get(run.learner), "first")
+
+
 def overview_table(runs: Sequence[Run], units: int) -> str:
     """A row for each learner: how far its scores are from Adam's in each cell, and how sharp V and Q are beside Adam's.
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from corruptbench.records import RunRecord
 from corruptbench.sharpness import reports_of
 from corruptbench.suites import suite
@@ -16,11 +18,15 @@ from corruptbench.tables.listing import run_row
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "leaderboard" / "records"
+AGAIN = ROOT / "leaderboard" / "again"
+"""Runs that RECORDS has, done again on the kind of CPU that the variants were made on."""
 
 T = TypeVar("T")
 K = TypeVar("K")
 
 LOSSES = ("V", "Q", "actor", "common")
+NETWORKS = {"V": "value", "Q": "critic", "actor": "actor", "common": "critic"}
+"""Whose hidden units are those of a loss."""
 OWN = LOSSES[:-1]
 """What is trained, without the loss that is common to all critics."""
 DATA = ("corrupted", "clean")
@@ -33,6 +39,19 @@ MEASURES: dict[str, Callable[[dict[str, Any]], float]] = {
     "ASAM, rho 0.5": lambda found: found["asam"]["0.5"],
     "mean rise, 0.1 of the weights": lambda found: found["average_relative"]["0.1"]["value"],
 }
+
+REST: dict[str, Callable[[dict[str, Any]], float]] = {
+    "smallest eigenvalue, below 0": lambda found: -found["eigenvalue_min"]["value"],
+    **{f"SAM, rho {rho}": lambda found, rho=rho: found["sam"][rho] for rho in ("0.005", "0.01", "0.02", "0.1", "0.2")},
+    **{
+        f"SAM, rho {rho} of the weights": lambda found, rho=rho: found["sam_relative"][rho]
+        for rho in ("0.001", "0.003")
+    },
+    **{f"ASAM, rho {rho}": lambda found, rho=rho: found["asam"][rho] for rho in ("0.1", "2.0")},
+    "mean rise, 0.2": lambda found: found["average"]["0.2"]["value"],
+    "active units": lambda found: found["active"],
+}
+"""What a report holds besides."""
 
 BESIDE: dict[str, Callable[[dict[str, Any]], float]] = {
     "weight norm": lambda found: found["weight_norm"],
@@ -58,20 +77,27 @@ class Run(NamedTuple):
     failed: bool = False  # it diverged or failed, and its score is the floor of its cell
     made: str = ""  # the kind of CPU and the version
     rho: float = 0.0  # of SAM, 0 without
+    fall: float = 0.0  # median length of its evaluation's episodes, in steps; 0 where there is none
     alike: bool = True  # its networks are the functions of their weights that Adam's are
 
     def measured(self, data: str, loss: str, measure: str) -> float | None:
         """None where there is no report, no such loss, or nothing above 0 to take the logarithm of."""
         found = self.report["data"][data]["objectives"].get(loss) if self.report else None
-        value = (MEASURES | BESIDE)[measure](found) if found else 0.0
+        value = (MEASURES | REST | BESIDE)[measure](found | self.active(data, loss)) if found else 0.0
         return value if value > 0 else None
 
+    def active(self, data: str, loss: str) -> dict[str, float]:
+        """``active``, the share of the loss's hidden units that are above 0, mean over layers."""
+        assert self.report is not None
+        layers = self.report["data"][data].get("activity", {}).get(NETWORKS[loss], [])
+        return {"active": stats.mean([layer["active"] for layer in layers])} if layers else {}
 
-def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
+
+def suite_runs(records: Iterable[RunRecord], name: str, folder: Path = RECORDS) -> list[Run]:
     """The runs of a suite itself, in the suite's order of algorithms and threat models.
 
     One that diverged or failed has the score that tables give it: the floor of its cell, over all learners in it
-    (section 4 of the protocol).
+    (section 4 of the protocol). In ``folder`` lie their reports.
     """
     selected = suite(name)
     learners = list(dict.fromkeys(label(row) for row in selected.rows()))
@@ -87,9 +113,7 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
         assert spec.unit is not None
         if score is None:  # nothing in its cell is sound
             continue
-        report = next(
-            (each for each in reports_of(record, RECORDS / record.run_id) if each["step"] == spec.steps), None
-        )
+        report = next((each for each in reports_of(record, folder / record.run_id) if each["step"] == spec.steps), None)
         found.append(
             Run(
                 spec.algorithm.name,
@@ -100,6 +124,7 @@ def suite_runs(records: Iterable[RunRecord], name: str) -> list[Run]:
                 report,
                 failed=known is None,
                 rho=spec.optimizer.rho,
+                fall=float(np.median(record.evaluation["lengths"])) if record.evaluation else 0.0,
                 alike=not {"layer_norm", "activation"} & spec.algorithm.options.keys(),
                 made=f"{record.execution['cpu']}, version {record.versions['corruptbench']}",
             )

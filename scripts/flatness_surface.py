@@ -66,7 +66,8 @@ class Surface(NamedTuple):
 
     score: float  # at the run's weights, over the surface's episodes
     drops: dict[float, float]  # by radius
-    cliffs: int  # ways out that have one
+    near: int  # ways out with a cliff within the first step
+    cliffs: int  # and with one anywhere
     ways: int
 
 
@@ -77,6 +78,7 @@ def read() -> dict[str, Surface]:
         run["name"]: Surface(
             run["score"],
             {drop["radius"]: drop["mean"] for drop in run["drops"]},
+            run["cliffs"]["first"],
             run["cliffs"]["along"],
             run["cliffs"]["ways"],
         )
@@ -94,7 +96,8 @@ def quantities(surface: Surface) -> dict[str, float]:
         "score at the weights": surface.score,
         **{f"drop at {radius:g}": surface.drops[radius] for radius in RADII},
         "share of the score lost at 0.2, %": 100 * surface.drops[0.2] / surface.score,
-        "ways with a cliff, %": 100 * surface.cliffs / surface.ways,
+        "ways with a cliff within the first step, %": 100 * surface.near / surface.ways,
+        "ways with a cliff anywhere, %": 100 * surface.cliffs / surface.ways,
     }
 
 

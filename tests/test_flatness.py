@@ -11,6 +11,8 @@ import pytest
 from builders_scripts import script
 
 from corruptbench.sharpness import reports_of
+from corruptbench.tables.labels import label
+from corruptbench.tables.listing import run_row
 
 ROOT = Path(__file__).parent.parent
 
@@ -123,6 +125,26 @@ def test_measures_of_learners_are_means_of_units_means(flatness):
     ] == list(names.values())
 
 
+def test_every_number_of_a_report_is_a_measure(flatness):
+    """Of each loss on its own data, where it is above 0: nothing that was measured is left out of the correlations."""
+    measures = flatness.MEASURES | flatness.REST | flatness.BESIDE
+    (one,) = [
+        each
+        for each in flatness.suite_runs(flatness.read_records(flatness.RECORDS), "flatness")
+        if each[1:4] == ("iql+sam", "obs-adv", 0)
+    ]
+    shown = {name: one.measured("clean", "common", name) for name in measures}
+    found = one.report["data"]["clean"]["objectives"]["common"]
+    layers = [layer["active"] for layer in one.report["data"]["clean"]["activity"]["critic"]]
+    assert shown.pop("active units") == pytest.approx(sum(layers) / len(layers))
+    assert shown.pop("smallest eigenvalue, below 0") == -found["eigenvalue_min"]["value"] > 0
+    found = {key: value for key, value in found.items() if key not in ("eigenvalue_min", "gradient_norm")}
+    values = [each.get("value", each) if isinstance(each, dict) else each for each in found.values()]
+    numbers = [[each] if isinstance(each, float) else each.values() for each in values]
+    flat = [number.get("value") if isinstance(number, dict) else number for each in numbers for number in each]
+    assert sorted(shown.values()) == sorted(flat)
+
+
 def test_corrupted_runs_are_paired_with_the_clean_one_of_their_unit(flatness):
     runs = [run(flatness, "bc", "none", unit, 0.0, value) for unit, value in ((0, 1.0), (1, 4.0), (2, 9.0))]
     runs += [run(flatness, "bc", "obs-adv", unit, 0.0, value) for unit, value in ((0, 2.0), (1, 2.0), (3, 9.0))]
@@ -138,7 +160,7 @@ def test_corrupted_runs_are_paired_with_the_clean_one_of_their_unit(flatness):
 
 def test_surfaces_are_paired_by_unit(flatness):
     def surface(score, drop, cliffs):
-        return flatness.Surface(score, dict.fromkeys((0.05, 0.1, 0.2, 0.4), drop), cliffs, 20)
+        return flatness.Surface(score, dict.fromkeys((0.05, 0.1, 0.2, 0.4), drop), cliffs // 2, cliffs, 20)
 
     runs = [run(flatness, name, "none", unit, 0.0, 1.0) for name in ("iql", "iql+sam") for unit in (0, 1, 2)]
     surfaces = {"iql, none, unit 0": surface(10.0, 1.0, 2), "iql+sam, none, unit 0": surface(8.0, 4.0, 0)}
@@ -149,7 +171,8 @@ def test_surfaces_are_paired_by_unit(flatness):
         ["| iql, none", "2", "score at the weights", "15.0", "6.0", "-9.0"],
         *(["| iql, none", "2", f"drop at {radius}", "3.0", "2.0", "-1.0"] for radius in ("0.05", "0.1", "0.2", "0.4")),
         ["| iql, none", "2", "share of the score lost at 0.2, %", "17.5", "25.0", "+7.5"],
-        ["| iql, none", "2", "ways with a cliff, %", "5.0", "10.0", "+5.0"],
+        ["| iql, none", "2", "ways with a cliff within the first step, %", "2.5", "5.0", "+2.5"],
+        ["| iql, none", "2", "ways with a cliff anywhere, %", "5.0", "10.0", "+5.0"],
     ]
     assert flatness.surface_table(runs[:3], surfaces) == "No runs yet of the same units."
 
@@ -331,7 +354,7 @@ def test_all_stages_together_are_of_the_units_that_learners_have_in_common(flatn
     words = "24 runs, of the learners that have units 0, 1, 2: iql, iql+double, iql+swa, iql+wd."
     assert flatness.parts(found) == words
     assert flatness.compared_runs(those("iql", "none", 1) + those("iql+wd", "none", 2)) == []
-    assert flatness.tables([])["everything"] == "No runs yet of the same units."
+    assert flatness.tables([], [])["everything"] == "No runs yet of the same units."
 
 
 def test_a_row_of_the_overview_is_a_learner_beside_adam(flatness):
@@ -388,6 +411,27 @@ def test_how_long_a_random_step_is_that_rises_as_sams_does(flatness):
     assert flatness.lengths_table(runs).splitlines()[2:] == ["| iql | 22.5 (15.0 to 30.0) | - | - |"]
 
 
+def test_a_run_done_again_stands_beside_the_first_one(flatness):
+    first = [run(flatness, "iql", "none", unit, score, 2.0) for unit, score in ((0, 10.0), (1, 20.0), (2, 99.0))]
+    first += [run(flatness, "iql+sam", "none", 0, 5.0), run(flatness, "iql", "obs-adv", 0, 1.0)]
+    again = [run(flatness, "iql", "none", unit, score, 1.0) for unit, score in ((0, 13.0), (1, 21.0))]
+    again += [run(flatness, "iql+sam", "none", 0, 4.0), run(flatness, "riql", "none", 0, 4.0)]
+    half = 12.7062 * 1.41421356 / math.sqrt(2)
+    shown = f"{2 - half:+.1f} to {2 + half:+.1f}"
+    assert flatness.again_table(first, again).splitlines()[2:] == [
+        f"| iql again, none | 2 | 15.0 | 17.0 | +2.0 | {shown} | 1.00 | 0.50* | - | - | - |",
+        "| iql+sam again, none | 1 | 5.0 | 4.0 | -1.0 | - | 1.00 | - | - | - | - |",
+    ]
+
+
+def test_where_a_gait_falls(flatness):
+    falls = ((20.0, 1.0), (20.5, 2.0), (126.0, 12.0), (145.0, 13.0), (145.5, 20.0))
+    runs = [run(flatness, "iql", "none", 0, score)._replace(fall=fall) for fall, score in falls]
+    assert flatness.falls_table(runs).splitlines()[2:] == [
+        "| iql, none | 5 | 1 (1.0 to 1.0) | 1 (2.0 to 2.0) | - | 2 (12.0 to 13.0) | 1 (20.0 to 20.0) |"
+    ]
+
+
 def test_where_runs_were_made(flatness):
     runs = [run(flatness, "iql", "none", unit, 0.0)._replace(made=made) for unit, made in enumerate("aab")]
     runs += [run(flatness, "iql+wd", "none", 0, 0.0)._replace(made="b")]
@@ -408,8 +452,26 @@ def test_only_a_report_of_the_last_step_counts(flatness, tmp_path, monkeypatch):
 
 def test_every_report_is_of_the_data_of_its_record(flatness):
     """To the byte, whatever made the one and the other: reading one that is not raises."""
-    records = flatness.read_records(flatness.RECORDS)
-    assert sum(len(reports_of(record, flatness.RECORDS / record.run_id)) for record in records) > 300
+    for folder, least in ((flatness.RECORDS, 450), (flatness.AGAIN, 24)):
+        records = flatness.read_records(folder)
+        assert sum(len(reports_of(record, folder / record.run_id)) for record in records) >= least
+
+
+def test_runs_done_again_are_the_same_ones_on_the_variants_cpu(flatness):
+    records = {record.run_id: record for record in flatness.read_records(flatness.RECORDS)}
+    again = flatness.read_records(flatness.AGAIN)
+    assert {record.run_id for record in again} == {
+        record.run_id
+        for record in records.values()
+        if flatness.suite("flatness").selects(record)
+        and record.spec.unit in (0, 1, 2)
+        and record.spec.corruption.name in ("none", "obs-adv")
+        and label(run_row(record)) in ("iql", "iql+sam", "riql", "riql+sam")
+    }
+    (cpu,) = {record.execution["cpu"] for record in again}
+    assert cpu not in {records[record.run_id].execution["cpu"] for record in again}
+    variants = [run for run in flatness.suite_runs(records.values(), "flatness-variants") if cpu in run.made]
+    assert len(variants) == 166  # of 168: two of ASAM are older
 
 
 def test_a_run_that_stages_share_counts_once(flatness):
@@ -427,7 +489,7 @@ def test_a_run_that_stages_share_counts_once(flatness):
 def test_the_page_is_what_the_records_give(flatness):
     records = flatness.read_records(flatness.RECORDS)
     text = flatness.DOC.read_text("utf-8")
-    for marker, table in flatness.tables(records).items():
+    for marker, table in flatness.tables(records, flatness.read_records(flatness.AGAIN)).items():
         assert f"<!-- {marker} -->\n{table}\n<!-- /{marker} -->" in text, marker
 
 

@@ -556,6 +556,14 @@ def test_sums_that_are_cut_or_flipped_anywhere(tables):
     assert shipped_runs() == right
 
 
+@pytest.mark.parametrize("place", ["records", "again"])
+def test_runs_beside_the_tables_are_looked_at(tables, record, place):
+    kept = shutil.copytree(record.parent, tables / place / record.parent.name) / "record.json"
+    assert named(tables) == {}
+    kept.write_text(kept.read_text().replace('"ok"', '"okay"'))
+    assert list(named(tables)) == [str(kept.relative_to(tables))]
+
+
 def test_a_table_that_no_sum_names_is_the_users_own_and_that_is_said(tables, caplog):
     caplog.set_level("INFO")
     mine = Path(shutil.copy(tables / "core.csv", tables / "mine.csv"))
