@@ -43,6 +43,7 @@ from flatness_runs import (
     corrupted_and_clean,
     grouped,
     of_sam,
+    own_name,
     paired,
     study_runs,
     suite_runs,
@@ -121,10 +122,12 @@ def pictures(records: Sequence[RunRecord]) -> list[Picture]:
 def parts(runs: Sequence[Run]) -> str:
     """How many runs there are, of which units and learners, and which cell's scores vary most, in words."""
     units = ", ".join(str(unit) for unit in sorted({run.unit for run in runs}))
-    learners = ", ".join(sorted({run.learner for run in runs}))
+    learners = grouped(sorted({(run.algo, own_name(run) or "Adam") for run in runs}), lambda pair: pair[0])
+    algorithms = grouped(learners, lambda algo: ", ".join(name for _, name in learners[algo]))
+    named = "; ".join(f"{' and '.join(algos)} with {names}" for names, algos in algorithms.items())
     varied = {cell: squares([run.score for run in own]) for cell, own in grouped(runs, together).items()}
     most = max(varied, key=lambda cell: varied[cell])
-    text = f"{len(runs)} runs, of the learners that have units {units}: {learners}."
+    text = f"{len(runs)} runs, of the learners that have units {units}: {named}."
     if varied[most] > 0:
         share = 100 * varied[most] / sum(varied.values())
         text += f" Of the scores' variance within cells {share:.0f} % is that of {', '.join(most)}."

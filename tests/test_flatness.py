@@ -217,7 +217,8 @@ def test_learners_of_sam(flatness):
 def test_which_cell_varies_most_is_told(flatness):
     runs = [run(flatness, "iql", threat, unit, score) for threat, unit, score in (("none", 0, 1.0), ("none", 1, 3.0))]
     runs += [run(flatness, "iql", "obs-adv", unit, score) for unit, score in ((0, 0.0), (1, 6.0))]
-    assert flatness.parts(runs).endswith(": iql. Of the scores' variance within cells 90 % is that of iql, obs-adv.")
+    most = "Of the scores' variance within cells 90 % is that of iql, obs-adv."
+    assert flatness.parts(runs).endswith(f": iql with Adam. {most}")
 
 
 def test_a_stage_compares_each_learner_with_adam(flatness):
@@ -351,8 +352,12 @@ def test_all_stages_together_are_of_the_units_that_learners_have_in_common(flatn
     runs += those("iql+random", "none", 0, 1, 2) + those("iql+msam", "none", 0) + those("iql+msam", "obs-adv", 1, 2)
     found = flatness.compared_runs(runs)
     assert {each.unit for each in found} == {0, 1, 2}
-    words = "24 runs, of the learners that have units 0, 1, 2: iql, iql+double, iql+swa, iql+wd."
-    assert flatness.parts(found) == words
+    words = "24 runs, of the learners that have units 0, 1, 2: iql with Adam, double, swa, wd"
+    assert flatness.parts(found) == f"{words}."
+    both = [*found, *(each._replace(algo="riql", learner=each.learner.replace("iql", "riql")) for each in found)]
+    assert flatness.parts(both) == f"{words}.".replace("24", "48").replace(": iql", ": iql and riql")
+    some = [each for each in both if each.learner != "riql+wd"]
+    assert flatness.parts(some) == f"{words}; riql with Adam, double, swa.".replace("24", "42")
     assert flatness.compared_runs(those("iql", "none", 1) + those("iql+wd", "none", 2)) == []
     assert flatness.tables([], [])["everything"] == "No runs yet of the same units."
 
